@@ -1,0 +1,137 @@
+"""What one destination has settled of one lane: pure state, and what a receipt does to it.
+
+The same code serves the outbox on disk, the model in its tests and the simulation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sync.contract.ranges import Range, Ranges, clip, minus, union
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sync.contract.receipt import Receipt, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """A watermark and what lies settled above it.
+
+    `last` is the highest seq of the log, `through` the highest below which all is settled,
+    `ahead` the settled ranges above it. `central_epoch` and `serial` are those of the newest
+    receipt (None and 0 before the first).
+    """
+
+    epoch: str
+    lane: str
+    last: int
+    through: int = 0
+    ahead: Ranges = ()
+    central_epoch: str | None = None
+    serial: int = 0
+    backed_up_through: int | None = None
+
+    @property
+    def pending(self) -> Ranges:
+        """Every seq that no receipt has settled, in order."""
+        if self.through >= self.last:
+            return ()
+        return minus(((self.through + 1, self.last),), self.ahead)
+
+    def grown(self, last: int) -> LaneState:
+        """The same state over a longer log."""
+        return replace(self, last=last)
+
+
+class Why(StrEnum):
+    """Why a receipt was ignored. All but REPEATED and CLOSED_EPOCH raise an alarm."""
+
+    REPEATED = "repeated"
+    CLOSED_EPOCH = "closed-epoch"
+    STALE = "stale"
+    RETIRED = "retired-central-epoch"
+    IMPOSSIBLE = "impossible"
+    ANOTHER_UNIT = "another-unit"
+    UNKNOWN_EPOCH = "unknown-epoch"
+
+    @property
+    def alarming(self) -> bool:
+        """Whether somebody should look."""
+        return self not in {Why.REPEATED, Why.CLOSED_EPOCH}
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The receipt changed nothing."""
+
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredCopy:
+    """A valid receipt speaks of more than we ever wrote: we are an older copy of ourselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The receipt was taken. `refused` are single records; `smaller` are refused stretches.
+
+    `replays` is True where less is settled than before: the centre lost something.
+    """
+
+    state: LaneState
+    refused: tuple[Refusal, ...]
+    smaller: tuple[Range, ...]
+    replays: bool
+
+
+Verdict = Settled | RestoredCopy | Ignored
+
+
+def settle(
+    state: LaneState,
+    receipt: Receipt,
+    hash_at: Callable[[int], bytes | None],
+    retired: frozenset[str] = frozenset(),
+) -> Verdict:
+    """Weigh a verified receipt of this epoch and lane (contract, part 8).
+
+    `hash_at` gives our chain's value at a seq (the genesis at 0); `retired` are the central
+    epochs that were followed by another.
+    """
+    same = receipt.central_epoch == state.central_epoch
+    if receipt.central_epoch in retired:
+        return Ignored(Why.RETIRED)
+    if same and receipt.serial <= state.serial:
+        return Ignored(Why.REPEATED if receipt.serial == state.serial else Why.STALE)
+    if receipt.last > state.last:
+        return RestoredCopy()
+    if hash_at(receipt.through) != bytes.fromhex(receipt.head_hash):
+        return Ignored(Why.IMPOSSIBLE)
+    return _taken(state, receipt, same=same)
+
+
+def _taken(state: LaneState, receipt: Receipt, *, same: bool) -> Settled:
+    fallen = receipt.through < state.through
+    spoken: Ranges = ()
+    if receipt.last > receipt.through:
+        spoken = minus(((receipt.through + 1, receipt.last),), receipt.missing)
+    # What lies beyond the receipt's `last` it says nothing of: an earlier receipt may have.
+    beyond = clip(state.ahead, receipt.last + 1, state.last) if same and not fallen else ()
+    return Settled(
+        state=replace(
+            state,
+            through=receipt.through,
+            ahead=union(spoken, beyond),
+            central_epoch=receipt.central_epoch,
+            serial=receipt.serial,
+            backed_up_through=receipt.backed_up_through,
+        ),
+        refused=tuple(each for each in receipt.refused if each.last is None),
+        smaller=tuple((each.seq, each.last) for each in receipt.refused if each.last is not None),
+        replays=fallen or (not same and state.central_epoch is not None),
+    )

@@ -1,0 +1,71 @@
+"""The uplink: next, deliver, settle, for as long as there is a link; and after it, again.
+
+Structured code is the state machine: a lost link is an exception, the end is cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from typing import TYPE_CHECKING
+
+from sync.backoff import Backoff
+from sync.outbox import Link, LinkLost, Outbox
+from sync.session import Session, UplinkState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    from sync.contract.envelope import SigningKey
+
+
+class Uplink:
+    """One destination. `connect` opens a link; `route` returns when the kernel has a new one."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        connect: Callable[[], AbstractAsyncContextManager[Link]],
+        key: SigningKey,
+        centre_key: Ed25519PublicKey,
+        route: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._outbox = outbox
+        self._connect = connect
+        self._key = key
+        self._centre_key = centre_key
+        self._route = route
+        self.state = UplinkState()
+
+    async def run(self) -> None:
+        """Keep a session going for ever; ends by cancellation only."""
+        backoff = Backoff(random.uniform)
+        while True:
+            stood = await self._attempt()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._route(), backoff.wait(stood))
+
+    async def _attempt(self) -> float:
+        """One connection; gives the seconds for which it stood."""
+        clock = asyncio.get_running_loop().time
+        opened: float | None = None
+        self.state.show("connecting")
+        try:
+            async with self._connect() as link:
+                opened = clock()
+                self.state.connections += 1
+                await Session(link, self._outbox, self._key, self._centre_key, self.state).run()
+        except* LinkLost as lost:
+            self.state.show("waiting", str(_first(lost)))
+        return 0.0 if opened is None else clock() - opened
+
+
+def _first(group: BaseExceptionGroup[LinkLost]) -> BaseException:
+    inner: BaseException = group
+    while isinstance(inner, BaseExceptionGroup):
+        inner = inner.exceptions[0]
+    return inner
