@@ -1,0 +1,1 @@
+"""The store: one encrypted SQLite database, one writer thread, one write connection."""

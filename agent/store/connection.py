@@ -1,0 +1,80 @@
+"""Open the database: the one way, with the pragmas in the one order that holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlcipher3 import dbapi2 as sqlite
+
+from agent.errors import StoreBroken, StoreError, StoreFull
+
+if TYPE_CHECKING:
+    # sqlcipher3 carries no types; its interface is the standard library's.
+    from pathlib import Path
+    from sqlite3 import Connection
+else:
+    Connection = sqlite.Connection
+
+__all__ = ["FILE", "Connection", "open_reader", "open_writer", "translate"]
+FILE = "qafila.db"
+_SAFE = (3, 51, 3)
+"""The first SQLite without the WAL-reset fault of 3.7.0 to 3.51.2 (sqlite.org/wal.html)."""
+_INCREMENTAL = 2
+
+
+def open_writer(folder: Path, key: str) -> Connection:
+    """The one connection that writes; StoreBroken for a damaged file or another key."""
+    _guard()
+    connection: Connection = sqlite.connect(
+        str(folder / FILE), isolation_level=None, check_same_thread=False, timeout=10
+    )
+    try:
+        _unlock(connection, key)
+        # Before journal_mode and before any table: later it is silently ignored.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
+            message = "the database was made without incremental auto_vacuum: it is not ours"
+            raise StoreBroken(message)
+    except sqlite.Error as error:
+        connection.close()
+        raise translate(error) from None
+    return connection
+
+
+def open_reader(folder: Path, key: str) -> Connection:
+    """A connection that can't write; StoreBroken where there is nothing to read."""
+    _guard()
+    uri = f"{(folder / FILE).absolute().as_uri()}?mode=ro"
+    try:
+        connection: Connection = sqlite.connect(uri, uri=True, isolation_level=None, timeout=10)
+        _unlock(connection, key)
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite.Error as error:
+        raise translate(error) from None
+    return connection
+
+
+def translate(error: sqlite.Error) -> StoreError:
+    """What an error of SQLite means for whoever asked; the text is SQLite's own, no value."""
+    text = str(error)
+    if "full" in text:
+        return StoreFull("the disk is full: nothing was saved just now; free some space")
+    return StoreBroken(f"the database failed: {text}")
+
+
+def _unlock(connection: Connection, key: str) -> None:
+    connection.execute("PRAGMA cipher_log_level = NONE")  # errors are raised; stderr is ours
+    connection.execute(f"PRAGMA key = \"x'{key}'\"")
+
+
+def _guard() -> None:
+    if sqlite.sqlite_version_info < _SAFE:
+        raise StoreBroken(
+            f"SQLite {sqlite.sqlite_version} can corrupt a write-ahead log: "
+            "install the sqlcipher3 of requirements.lock"
+        )

@@ -1,0 +1,113 @@
+"""Figures of the store for `status`: counts from the watermarks, never a scan of the log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agent.store import settling
+from sync.contract.ranges import total
+
+if TYPE_CHECKING:
+    from agent.store.connection import Connection
+
+
+def figures(connection: Connection, destination: str) -> dict[str, Any]:
+    """What is on the truck, what the centre has confirmed, what waits and since when."""
+    lanes = [_lane(connection, destination, *row) for row in _lanes(connection)]
+    return {
+        "saved": sum(lane["last"] for lane in lanes),
+        "confirmed": sum(lane["confirmed"] for lane in lanes),
+        "pending": sum(lane["pending"] for lane in lanes),
+        "refused": sum(lane["refused"] for lane in lanes),
+        "lanes": {lane["lane"]: lane for lane in lanes},
+        "blobs_pending": _one(
+            connection,
+            "SELECT count(*) FROM blob LEFT JOIN blob_settled AS s "
+            "ON s.sha256 = blob.sha256 AND s.destination = ? WHERE coalesce(complete, 0) = 0",
+            destination,
+        ),
+        "tray": _one(connection, "SELECT count(*) FROM tray WHERE assigned_by IS NULL"),
+        "quarantined": _quarantine(connection),
+        "undecoded": _one(connection, "SELECT count(*) FROM frame WHERE outcome IS NULL"),
+        "alarms": _alarms(connection),
+    }
+
+
+def _lanes(connection: Connection) -> list[tuple[str, str]]:
+    return list(connection.execute("SELECT epoch, lane FROM lane JOIN unit USING (epoch)"))
+
+
+def _lane(connection: Connection, destination: str, epoch: str, lane: str) -> dict[str, Any]:
+    state = settling.load(connection, destination, epoch, lane)
+    if state is None:
+        message = "a lane vanished"
+        raise LookupError(message)
+    pending = state.pending
+    refused = _one(
+        connection,
+        "SELECT count(*) FROM exception WHERE destination = ? AND epoch = ? AND lane = ?",
+        destination,
+        epoch,
+        lane,
+    )
+    oldest = None
+    if pending:
+        oldest = _one(
+            connection,
+            "SELECT wall FROM record WHERE epoch = ? AND lane = ? AND seq = ?",
+            epoch,
+            lane,
+            pending[0][0],
+        )
+    waiting = _awaiting_blobs(connection, destination, epoch, lane, state.through)
+    return {
+        "lane": lane,
+        "last": state.last,
+        "through": state.through,
+        "confirmed": state.last - total(pending) - refused - waiting,
+        "pending": total(pending) + waiting,
+        "refused": refused,
+        "oldest_pending": oldest,
+    }
+
+
+def _awaiting_blobs(
+    connection: Connection, destination: str, epoch: str, lane: str, through: int
+) -> int:
+    """Records that are settled but whose picture or recording isn't at the centre yet."""
+    return int(
+        _one(
+            connection,
+            "SELECT count(DISTINCT r.seq) FROM record_blob AS r LEFT JOIN blob_settled AS s "
+            "ON s.sha256 = r.sha256 AND s.destination = ? "
+            "WHERE r.epoch = ? AND r.lane = ? AND r.seq <= ? AND coalesce(s.complete, 0) = 0",
+            destination,
+            epoch,
+            lane,
+            through,
+        )
+    )
+
+
+def _quarantine(connection: Connection) -> dict[str, Any]:
+    rows = connection.execute(
+        "SELECT reason, count(*) FROM frame WHERE outcome = 'quarantined' "
+        "GROUP BY reason ORDER BY max(frame) DESC LIMIT 20"
+    ).fetchall()
+    count = _one(connection, "SELECT count(*) FROM frame WHERE outcome = 'quarantined'")
+    return {"frames": count, "reasons": dict(rows)}
+
+
+def _alarms(connection: Connection) -> list[dict[str, Any]]:
+    rows = connection.execute(
+        "SELECT code, detail, last_seen, count FROM alarm ORDER BY last_seen DESC LIMIT 20"
+    )
+    return [
+        {"code": code, "detail": detail, "last_seen": last_seen, "count": count}
+        for code, detail, last_seen, count in rows
+    ]
+
+
+def _one(connection: Connection, sql: str, *arguments: object) -> Any:
+    row = connection.execute(sql, arguments).fetchone()
+    return row[0] if row is not None else None

@@ -1,0 +1,170 @@
+"""The outbox: the log as one destination sees it. Implements `sync.outbox.Outbox`.
+
+It reads what is committed on a read-only connection and settles through the writer. What is in
+flight it doesn't know: that is the plan's, in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agent.store import settling
+from sync.contract.batch import gather
+from sync.contract.chunk import Chunk
+from sync.contract.hello import Hello, LaneOffer
+from sync.contract.ranges import minus
+from sync.outbox import BatchParcel, ChunkParcel
+from sync.plan import BlobView, LaneView, Piece, Plan, Stretch
+
+if TYPE_CHECKING:
+    from agent.store.connection import Connection
+    from agent.store.writer import Writer
+    from sync.contract.hello import Origin
+    from sync.contract.receipt import Receipt
+    from sync.lane import LaneState, Verdict
+
+_BLOBS_AT_ONCE = 32
+_BLOBS = """
+SELECT b.sha256, b.size, coalesce(s.have, '[]')
+FROM record_blob AS r JOIN blob AS b ON b.sha256 = r.sha256
+LEFT JOIN blob_settled AS s ON s.sha256 = b.sha256 AND s.destination = ?
+WHERE coalesce(s.complete, 0) = 0
+GROUP BY b.sha256
+ORDER BY min(CASE r.lane WHEN 'urgent' THEN 0 WHEN 'clinical' THEN 1 ELSE 2 END), min(r.seq)
+LIMIT ?
+"""
+
+
+class StoreOutbox:
+    """The outbox of one destination over the store's connections."""
+
+    def __init__(
+        self, reader: Connection, writer: Writer, destination: str, unit: str, origin: Origin
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._destination = destination
+        self._unit = unit
+        self._origin = origin
+        self._live_from: dict[tuple[str, str], int] = {}
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something was stored: whoever waits for it looks again."""
+        self._woken.set()
+        self._woken = asyncio.Event()
+
+    async def hello(self, session: str) -> Hello:
+        """Offer every lane of the present epoch; what comes later counts as live."""
+        offers = []
+        for state, oldest, head in self._lanes():
+            self._live_from[state.epoch, state.lane] = state.last + 1
+            first = state.pending[0][0] if state.pending else state.last + 1
+            offers.append(
+                LaneOffer(
+                    epoch=state.epoch,
+                    lane=state.lane,
+                    oldest=min(oldest, first),
+                    first=first,
+                    last=state.last,
+                    head_hash=head.hex(),
+                )
+            )
+        return Hello(unit=self._unit, session=session, origin=self._origin, lanes=tuple(offers))
+
+    async def next_batch(self, plan: Plan, budget: int) -> BatchParcel:
+        """Wait for pending records; the batch is cut to the budget."""
+        while True:
+            woken = self._woken
+            place = plan.stretch(self._views())
+            if place is not None:
+                return self._batch(plan, place, budget)
+            await woken.wait()
+
+    async def next_chunk(self, plan: Plan, chunk_size: int) -> ChunkParcel:
+        """Wait for pending bytes of a blob."""
+        while True:
+            woken = self._woken
+            place = plan.piece(self._blobs(), chunk_size)
+            if place is not None:
+                plan.depart(place, place.last - place.offset + 1)
+                return ChunkParcel(place, self._chunk(place))
+            await woken.wait()
+
+    async def settle(self, receipt: Receipt) -> Verdict:
+        """Apply a verified receipt in one transaction."""
+        verdict = await self._writer.write(
+            lambda connection: settling.apply(connection, self._destination, self._unit, receipt)
+        )
+        self.wake()
+        return verdict
+
+    async def alarm(self, code: str, detail: str) -> None:
+        """Keep an alarm where `status` shows it."""
+        await self._writer.write(lambda connection: settling.alarm(connection, code, detail))
+
+    def _lanes(self) -> list[tuple[LaneState, int, bytes]]:
+        rows = self._reader.execute(
+            "SELECT lane.epoch, lane.lane, oldest, head FROM lane JOIN unit USING (epoch)"
+        ).fetchall()
+        found = []
+        for epoch, lane, oldest, head in rows:
+            state = settling.load(self._reader, self._destination, epoch, lane)
+            if state is not None:
+                found.append((state, oldest, bytes(head)))
+        return found
+
+    def _views(self) -> list[LaneView]:
+        return [
+            LaneView(
+                state.epoch,
+                state.lane,
+                state.pending,
+                self._live_from.get((state.epoch, state.lane), 1),
+            )
+            for state, _, _ in self._lanes()
+        ]
+
+    def _batch(self, plan: Plan, place: Stretch, budget: int) -> BatchParcel:
+        rows = self._reader.execute(
+            "SELECT prev_hash, line FROM record WHERE epoch = ? AND lane = ? "
+            "AND seq BETWEEN ? AND ? ORDER BY seq",
+            (place.epoch, place.lane, place.first, place.last),
+        )
+        before, size = b"", 0
+        lines: list[bytes] = []
+        for prev_hash, line in rows:
+            if lines and size + len(line) > budget:
+                break
+            before = before or bytes(prev_hash)
+            lines.append(bytes(line))
+            size += len(line)
+        rows.close()
+        cut = replace(place, last=place.first + len(lines) - 1)
+        plan.depart(cut, size)
+        return BatchParcel(cut, gather(self._unit, cut.epoch, cut.lane, cut.first, before, lines))
+
+    def _blobs(self) -> list[BlobView]:
+        rows = self._reader.execute(_BLOBS, (self._destination, _BLOBS_AT_ONCE)).fetchall()
+        return [
+            BlobView(bytes(sha256), size, minus(((0, size - 1),), settling.ranges(have)))
+            for sha256, size, have in rows
+        ]
+
+    def _chunk(self, place: Piece) -> Chunk:
+        content = read_blob(self._reader, place.sha256, place.offset, place.last)
+        return Chunk(place.sha256, place.size, place.offset, content)
+
+
+def read_blob(connection: Connection, sha256: bytes, first: int, last: int) -> bytes:
+    """The bytes [first, last] of a blob."""
+    rows = connection.execute(
+        "SELECT offset, content FROM chunk WHERE sha256 = ? AND offset <= ? "
+        "AND offset + length(content) > ? ORDER BY offset",
+        (sha256, last, first),
+    ).fetchall()
+    return b"".join(
+        bytes(content)[max(0, first - offset) : last - offset + 1] for offset, content in rows
+    )

@@ -1,0 +1,229 @@
+"""The schema, as migrations. What can't be added later without a rewrite is in the first.
+
+Times: `mono_ns` counts from the boot `boot`, `wall` is UTC as the unit believed it then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlite_utils import Migrations
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+store = Migrations("qafila")
+
+FIRST = """
+CREATE TABLE unit (
+    one        INTEGER PRIMARY KEY CHECK (one = 1),
+    name       TEXT NOT NULL,
+    origin     TEXT NOT NULL CHECK (origin IN ('clinical', 'simulated')),
+    state_id   TEXT NOT NULL,
+    epoch      TEXT NOT NULL REFERENCES epoch
+) STRICT;
+
+CREATE TABLE epoch (
+    epoch      TEXT PRIMARY KEY,
+    opened     TEXT NOT NULL,
+    closed     TEXT,
+    reason     TEXT
+) STRICT;
+
+CREATE TABLE lane (
+    epoch      TEXT NOT NULL REFERENCES epoch,
+    lane       TEXT NOT NULL,
+    last       INTEGER NOT NULL DEFAULT 0,
+    head       BLOB NOT NULL,
+    oldest     INTEGER NOT NULL DEFAULT 1,
+    PRIMARY KEY (epoch, lane)
+) STRICT, WITHOUT ROWID;
+
+-- The log. `line` is the very bytes that travel; the columns beside it serve local questions.
+CREATE TABLE record (
+    epoch      TEXT NOT NULL,
+    lane       TEXT NOT NULL,
+    seq        INTEGER NOT NULL CHECK (seq > 0),
+    record_id  TEXT NOT NULL,
+    kind       TEXT NOT NULL,
+    line       BLOB NOT NULL,
+    prev_hash  BLOB NOT NULL,
+    hash       BLOB NOT NULL,
+    raw_sha256 BLOB,
+    boot       TEXT,
+    mono_ns    INTEGER,
+    wall       TEXT,
+    offset_min INTEGER,
+    clock      TEXT,
+    box        TEXT,
+    consultation TEXT,
+    actor      TEXT,
+    origin     TEXT,
+    method     TEXT,
+    device     TEXT,
+    device_time TEXT,
+    driver     TEXT,
+    driver_version TEXT,
+    summary    TEXT,
+    PRIMARY KEY (epoch, lane, seq),
+    FOREIGN KEY (epoch, lane) REFERENCES lane
+) STRICT;
+CREATE INDEX record_by_id ON record (record_id);
+CREATE INDEX record_by_device ON record (device, kind);
+
+-- Ids outlive retention: what was stored once is known for ever.
+CREATE TABLE identity (
+    record_id  TEXT PRIMARY KEY,
+    raw_sha256 BLOB,
+    epoch      TEXT NOT NULL,
+    lane       TEXT NOT NULL,
+    seq        INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The chain outlives retention as well: (seq, hash) of what has aged out.
+CREATE TABLE anchor (
+    epoch      TEXT NOT NULL,
+    lane       TEXT NOT NULL,
+    seq        INTEGER NOT NULL,
+    hash       BLOB NOT NULL,
+    PRIMARY KEY (epoch, lane, seq)
+) STRICT, WITHOUT ROWID;
+
+-- What a record refers to, so that an urgent request can pull it forward.
+CREATE TABLE reference (
+    epoch      TEXT NOT NULL,
+    lane       TEXT NOT NULL,
+    seq        INTEGER NOT NULL,
+    record_id  TEXT NOT NULL,
+    PRIMARY KEY (epoch, lane, seq, record_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE raw (
+    sha256     BLOB PRIMARY KEY,
+    content    BLOB NOT NULL
+) STRICT;
+
+-- Bytes as links delivered them, durable before anything is decoded.
+CREATE TABLE frame (
+    frame      INTEGER PRIMARY KEY AUTOINCREMENT,
+    device     TEXT NOT NULL,
+    driver     TEXT NOT NULL,
+    name       TEXT,
+    box        TEXT,
+    source     TEXT NOT NULL,
+    content    BLOB NOT NULL,
+    boot       TEXT,
+    mono_ns    INTEGER,
+    wall       TEXT,
+    outcome    TEXT CHECK (outcome IN ('recorded', 'no-reading', 'quarantined')),
+    reason     TEXT,
+    record_id  TEXT
+) STRICT;
+CREATE INDEX frame_undecoded ON frame (device, frame) WHERE outcome IS NULL;
+CREATE INDEX frame_quarantined ON frame (frame) WHERE outcome = 'quarantined';
+
+CREATE TABLE blob (
+    sha256     BLOB PRIMARY KEY,
+    size       INTEGER NOT NULL,
+    media_type TEXT NOT NULL,
+    refs       INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE chunk (
+    sha256     BLOB NOT NULL REFERENCES blob,
+    offset     INTEGER NOT NULL,
+    content    BLOB NOT NULL,
+    PRIMARY KEY (sha256, offset)
+) STRICT;
+
+CREATE TABLE record_blob (
+    epoch      TEXT NOT NULL,
+    lane       TEXT NOT NULL,
+    seq        INTEGER NOT NULL,
+    sha256     BLOB NOT NULL REFERENCES blob,
+    role       TEXT NOT NULL,
+    PRIMARY KEY (epoch, lane, seq, sha256, role)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX record_by_blob ON record_blob (sha256);
+
+-- Per destination: what is settled. There is no «sending».
+CREATE TABLE watermark (
+    destination TEXT NOT NULL,
+    epoch      TEXT NOT NULL,
+    lane       TEXT NOT NULL,
+    central_epoch TEXT,
+    serial     INTEGER NOT NULL DEFAULT 0,
+    through    INTEGER NOT NULL DEFAULT 0,
+    ahead      TEXT NOT NULL DEFAULT '[]',
+    backed_up_through INTEGER,
+    PRIMARY KEY (destination, epoch, lane)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE exception (
+    destination TEXT NOT NULL,
+    epoch      TEXT NOT NULL,
+    lane       TEXT NOT NULL,
+    seq        INTEGER NOT NULL,
+    outcome    TEXT NOT NULL CHECK (outcome IN ('refused', 'lost')),
+    code       TEXT NOT NULL,
+    reason     TEXT NOT NULL,
+    at         TEXT NOT NULL,
+    PRIMARY KEY (destination, epoch, lane, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE central_epoch (
+    destination TEXT NOT NULL,
+    central_epoch TEXT NOT NULL,
+    first_seen TEXT NOT NULL,
+    retired    TEXT,
+    PRIMARY KEY (destination, central_epoch)
+) STRICT, WITHOUT ROWID;
+
+-- Byte ranges of a blob that a destination holds under its present central epoch.
+CREATE TABLE blob_settled (
+    destination TEXT NOT NULL,
+    sha256     BLOB NOT NULL REFERENCES blob,
+    central_epoch TEXT NOT NULL,
+    have       TEXT NOT NULL,
+    complete   INTEGER NOT NULL CHECK (complete IN (0, 1)),
+    PRIMARY KEY (destination, sha256)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE consultation (
+    consultation TEXT PRIMARY KEY,
+    box        TEXT NOT NULL,
+    patient    TEXT NOT NULL,
+    actor      TEXT NOT NULL,
+    opened     TEXT NOT NULL,
+    closed     TEXT
+) STRICT;
+CREATE UNIQUE INDEX consultation_open ON consultation (box) WHERE closed IS NULL;
+
+-- The tray: readings without a patient, until somebody assigns them.
+CREATE TABLE tray (
+    record_id  TEXT PRIMARY KEY,
+    box        TEXT,
+    why        TEXT NOT NULL,
+    assigned_by TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE alarm (
+    code       TEXT PRIMARY KEY,
+    detail     TEXT NOT NULL,
+    first_seen TEXT NOT NULL,
+    last_seen  TEXT NOT NULL,
+    count      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
+@store()
+def log(db: Database) -> None:
+    """Create the log, the frames, the blobs, what is settled, and the consultations."""
+    for statement in FIRST.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+NAMES = ("log",)
+"""Every migration this version knows; a database with others is newer than the code."""

@@ -1,0 +1,165 @@
+"""The store as the rest of the agent knows it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from typing import TYPE_CHECKING
+
+from sqlite_utils import Database
+
+from agent.clock import Stamp, now, utc_text
+from agent.errors import Conflict, StoreBroken, StoreBusy
+from agent.store import frames, log, schema
+from agent.store.connection import Connection, open_reader, open_writer
+from agent.store.keys import sync_folder
+from agent.store.outbox import StoreOutbox
+from agent.store.writer import Writer
+from sync.contract.fields import GENESIS, LANES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.capture import Capture
+    from drivers.base import Device, RawFrame, Stored
+    from sync.contract.hello import Origin
+
+
+class Store:
+    """One state folder, open. `origin` was fixed when the folder was born."""
+
+    def __init__(
+        self, folder: Path, lock: int, writer: Writer, reader: Connection, key: str
+    ) -> None:
+        self.folder = folder
+        self.writer = writer
+        self.reader = reader
+        self.key = key
+        self._lock = lock
+        self._outboxes: list[StoreOutbox] = []
+        self.unit, self.origin, self.epoch = _unit(reader)
+
+    @classmethod
+    def open(cls, folder: Path, key: str, unit: str, origin: Origin) -> Store:
+        """Open a state folder, or bring it to life; migrate it where that is due.
+
+        Raises StoreBusy for a folder that another agent works on, StoreBroken for a damaged
+        file, another key, or a folder that belongs to another unit or origin.
+        """
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        lock = _take(folder)
+        try:
+            connection = open_writer(folder, key)
+            try:
+                _prepare(connection, unit, origin)
+                sync_folder(folder)
+                reader = open_reader(folder, key)
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException:
+            os.close(lock)
+            raise
+        writer = Writer(connection)
+        writer.start()
+        return cls(folder, lock, writer, reader, key)
+
+    def close(self) -> None:
+        """Finish what is queued, close the database and let go of the folder."""
+        self.writer.close()
+        self.reader.close()
+        os.close(self._lock)
+
+    def outbox(self, destination: str) -> StoreOutbox:
+        """The log as a destination sees it."""
+        box = StoreOutbox(self.reader, self.writer, destination, self.unit, self.origin)
+        self._outboxes.append(box)
+        return box
+
+    async def record(self, capture: Capture) -> Stored:
+        """Store a measurement; returns after fsync. StoreFull, StoreBroken, Conflict."""
+        try:
+            stored = await self.writer.write(lambda connection: _record(connection, capture))
+        except Conflict as conflict:
+            await self._quarantine(capture, str(conflict))
+            raise
+        for outbox in self._outboxes:
+            outbox.wake()
+        return stored
+
+    async def keep(self, frame: RawFrame, device: Device, box: str | None, stamp: Stamp) -> int:
+        """Store a frame before it is decoded; returns its number after fsync."""
+        return await self.writer.write(
+            lambda connection: frames.keep(connection, frame, device, box, stamp)
+        )
+
+    async def conclude(self, frame: int, outcome: str, reason: str) -> None:
+        """Settle a kept frame that became no record."""
+        await self.writer.write(
+            lambda connection: frames.conclude(connection, frame, outcome, reason)
+        )
+
+    async def _quarantine(self, capture: Capture, reason: str) -> None:
+        for frame in capture.frames:
+            await self.conclude(frame, "quarantined", reason)
+
+
+def _record(connection: Connection, capture: Capture) -> Stored:
+    stored = log.append(connection, capture)
+    frames.link_record(connection, capture.frames, stored.record_id)
+    return stored
+
+
+def _take(folder: Path) -> int:
+    file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        raise StoreBusy(
+            f"another agent works on {folder}: stop it first, or give this one its own folder"
+        ) from None
+    return file
+
+
+def _prepare(connection: Connection, unit: str, origin: Origin) -> None:
+    """Migrate, and give birth to the unit where the folder is new."""
+    database = Database(connection)
+    known = {each.name for each in schema.store.applied(database)}
+    if newer := known - set(schema.NAMES):
+        raise StoreBroken(
+            f"the database was written by a newer qafila (it knows {', '.join(sorted(newer))}): "
+            "install that version"
+        )
+    schema.store.apply(database)
+    row = connection.execute("SELECT name, origin FROM unit").fetchone()
+    if row is None:
+        _bear(connection, unit, origin)
+    elif tuple(row) != (unit, origin):
+        raise StoreBroken(
+            f"the state folder belongs to unit {row[0]} ({row[1]}), not to {unit} ({origin}): "
+            "set $.unit.name and $.unit.origin to match, or use another folder"
+        )
+
+
+def _bear(connection: Connection, unit: str, origin: Origin) -> None:
+    epoch = str(uuid.uuid4())
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(
+        "INSERT INTO epoch (epoch, opened) VALUES (?, ?)", (epoch, utc_text(now().wall))
+    )
+    connection.execute(
+        "INSERT INTO unit (one, name, origin, state_id, epoch) VALUES (1, ?, ?, ?, ?)",
+        (unit, origin, str(uuid.uuid4()), epoch),
+    )
+    connection.executemany(
+        "INSERT INTO lane (epoch, lane, head) VALUES (?, ?, ?)",
+        ((epoch, lane, GENESIS) for lane in LANES),
+    )
+    connection.execute("COMMIT")
+
+
+def _unit(reader: Connection) -> tuple[str, Origin, str]:
+    name, origin, epoch = reader.execute("SELECT name, origin, epoch FROM unit").fetchone()
+    return name, origin, epoch

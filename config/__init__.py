@@ -1,0 +1,1 @@
+"""Settings and code tables. Knows msgspec and tomllib; imports nothing else of ours."""

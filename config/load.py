@@ -1,0 +1,91 @@
+"""Read `unit.toml`. Whatever is wrong is said with its path and its remedy."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from config.errors import SettingsFault
+from config.model import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+SAMPLE = "config/unit.toml"
+_REMEDIES = {
+    "$.unit.name": "1 to 32 of a-z, 0-9 and -, as in the unit's certificate",
+    "$.unit.origin": 'set "clinical" or "simulated"',
+    "$.unit.state": "an absolute path",
+    "$.unit.runtime": "an absolute path",
+    "$.uplink.host": "the name or address of the centre's broker",
+    "$.uplink.port": "a whole number from 1 to 65535; 8883 is usual with TLS",
+    "$.uplink.keepalive": "seconds, from 5 to 600",
+    "$.uplink.centre_key": "the absolute path of the centre's public key (PEM)",
+    "$.bluetooth.adapter": 'an adapter such as "hci0"',
+}
+
+
+def load(path: Path, drivers: Collection[str]) -> Settings:
+    """The settings in a file; `drivers` are the names that a device may have.
+
+    Raises SettingsFault for a file that isn't there, isn't TOML, or holds a wrong setting.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise SettingsFault(
+            f"{path} does not exist: copy the sample of docs/reference/configuration.md there"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsFault(f"{path} can't be read: {error}") from None
+    return parse(text, drivers)
+
+
+def parse(text: str, drivers: Collection[str]) -> Settings:
+    """The settings in a text; SettingsFault as `load`."""
+    try:
+        settings = msgspec.convert(tomllib.loads(text), Settings)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsFault(f"$: the file is not TOML: {error}") from None
+    except msgspec.ValidationError as error:
+        raise SettingsFault(_explain(str(error))) from None
+    _check(settings, drivers)
+    return settings
+
+
+def _explain(message: str) -> str:
+    """Put the path first and a remedy last."""
+    words, found, place = message.rpartition(" - at `")
+    path = place.rstrip("`") if found else "$"
+    what = (words if found else message).replace("`", "'")
+    if what.startswith(("Object contains unknown field", "Object missing required field")):
+        field = what.split("'")[1]
+        path = f"{path}.{field}"
+        unknown = "unknown" in what
+        what = "no such setting" if unknown else "this setting is missing"
+        if unknown:
+            return f"{path}: {what}: delete it, or see docs/reference/configuration.md"
+    remedy = _REMEDIES.get(path, "see docs/reference/configuration.md")
+    return f"{path}: {what[0].lower()}{what[1:]}: {remedy}"
+
+
+def _check(settings: Settings, drivers: Collection[str]) -> None:
+    if settings.bluetooth.adapter.startswith("tcp") and settings.unit.origin != "simulated":
+        raise SettingsFault(
+            '$.bluetooth.adapter: a simulated radio needs $.unit.origin = "simulated"'
+        )
+    names: set[str] = set()
+    places: set[str] = set()
+    for index, device in enumerate(settings.devices):
+        at = f"$.devices[{index}]"
+        if device.driver not in drivers:
+            raise SettingsFault(f"{at}.driver: no such driver: one of {', '.join(drivers)}")
+        if device.name in names:
+            raise SettingsFault(f"{at}.name: two devices have this name: give each its own")
+        if device.at.lower() in places:
+            raise SettingsFault(f"{at}.at: two devices stand at this place: bind it once")
+        names.add(device.name)
+        places.add(device.at.lower())

@@ -1,0 +1,63 @@
+"""The settings of a unit, as frozen structs; `docs/reference/configuration.md` explains each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,32}$")]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Path = Annotated[str, msgspec.Meta(pattern=r"^/.+")]
+
+
+class Unit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who we are. A state folder is born with name and origin, and keeps them."""
+
+    name: Name
+    origin: Literal["clinical", "simulated"] = "clinical"
+    state: Path = "/var/lib/qafila"
+    runtime: Path = "/run/qafila"
+
+
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Mutual TLS with the broker; the certificate's CN is the unit's name."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+class Uplink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the centre's broker is, and the centre's public key, pinned at enrolment."""
+
+    host: Annotated[str, msgspec.Meta(min_length=1)]
+    centre_key: Path
+    port: Port = 8883
+    keepalive: Annotated[int, msgspec.Meta(ge=5, le=600)] = 30
+    tls: Tls | None = None
+
+
+class Bluetooth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which radio: an adapter of the system, or a simulated one (`tcp-client:HOST:PORT`)."""
+
+    adapter: Annotated[str, msgspec.Meta(pattern=r"^(hci\d+|tcp-client:[^:]+:\d+)$")] = "hci0"
+
+
+class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A device that is bound to a box. `at` is a Bluetooth address, a path, or a stream."""
+
+    name: Name
+    driver: str
+    at: Annotated[str, msgspec.Meta(min_length=1)]
+    box: Name | None = None
+    settings: dict[str, Any] = {}
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole of `unit.toml`."""
+
+    unit: Unit
+    uplink: Uplink | None = None
+    bluetooth: Bluetooth = Bluetooth()
+    devices: tuple[Device, ...] = ()
