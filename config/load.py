@@ -24,7 +24,7 @@ _REMEDIES = {
     "$.uplink.port": "a whole number from 1 to 65535; 8883 is usual with TLS",
     "$.uplink.keepalive": "seconds, from 5 to 600",
     "$.uplink.centre_key": "the absolute path of the centre's public key (PEM)",
-    "$.bluetooth.adapter": 'an adapter such as "hci0"',
+    "$.bluetooth.radio": '"system" for the computer\'s own Bluetooth',
 }
 
 
@@ -73,9 +73,9 @@ def _explain(message: str) -> str:
 
 
 def _check(settings: Settings, drivers: Collection[str]) -> None:
-    if settings.bluetooth.adapter.startswith("tcp") and settings.unit.origin != "simulated":
+    if settings.bluetooth.radio != "system" and settings.unit.origin != "simulated":
         raise SettingsFault(
-            '$.bluetooth.adapter: a simulated radio needs $.unit.origin = "simulated"'
+            '$.bluetooth.radio: a simulated radio needs $.unit.origin = "simulated"'
         )
     names: set[str] = set()
     places: set[str] = set()

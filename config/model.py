@@ -39,9 +39,9 @@ class Uplink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Bluetooth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which radio: an adapter of the system, or a simulated one (`tcp-client:HOST:PORT`)."""
+    """Which radio: the system's, or a simulated one (`tcp-client:HOST:PORT`)."""
 
-    adapter: Annotated[str, msgspec.Meta(pattern=r"^(hci\d+|tcp-client:[^:]+:\d+)$")] = "hci0"
+    radio: Annotated[str, msgspec.Meta(pattern=r"^(system|tcp-client:[^:]+:\d+)$")] = "system"
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

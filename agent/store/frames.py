@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from agent.clock import Stamp, utc_text
+from agent.clock import Quality, Stamp, utc_text
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -28,6 +29,15 @@ class KeptFrame:
     boot: str
     mono_ns: int
     wall: str
+    offset_min: int
+    clock: Quality
+
+    @property
+    def stamp(self) -> Stamp:
+        """The moment of its arrival, as it was stamped then."""
+        zone = timezone(timedelta(minutes=self.offset_min))
+        wall = datetime.fromisoformat(self.wall).astimezone(zone)
+        return Stamp(self.boot, self.mono_ns, wall, self.clock)
 
 
 def keep(
@@ -35,18 +45,20 @@ def keep(
 ) -> int:
     """Store a frame; give its number."""
     cursor = connection.execute(
-        "INSERT INTO frame (device, driver, name, box, source, content, boot, mono_ns, wall) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO frame (device, driver, name, box, source, content, boot, mono_ns, wall, "
+        "offset_min, clock) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             device.id,
             device.driver,
-            device.name,
+            frame.name,
             box,
             frame.source,
             frame.raw,
             stamp.boot,
             stamp.mono_ns,
             utc_text(stamp.wall),
+            stamp.offset_min,
+            stamp.clock,
         ),
     )
     number = cursor.lastrowid
@@ -77,7 +89,7 @@ def conclude(connection: Connection, frame: int, outcome: str, reason: str) -> N
 def undecoded(connection: Connection) -> list[KeptFrame]:
     """Every frame that a crash left undecoded, device by device, in order of arrival."""
     rows = connection.execute(
-        "SELECT frame, device, driver, name, box, source, content, boot, mono_ns, wall "
-        "FROM frame WHERE outcome IS NULL ORDER BY device, frame"
+        "SELECT frame, device, driver, name, box, source, content, boot, mono_ns, wall, "
+        "offset_min, clock FROM frame WHERE outcome IS NULL ORDER BY device, frame"
     )
     return [KeptFrame(*row) for row in rows]

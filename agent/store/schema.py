@@ -115,6 +115,8 @@ CREATE TABLE frame (
     boot       TEXT,
     mono_ns    INTEGER,
     wall       TEXT,
+    offset_min INTEGER,
+    clock      TEXT,
     outcome    TEXT CHECK (outcome IN ('recorded', 'no-reading', 'quarantined')),
     reason     TEXT,
     record_id  TEXT

@@ -19,6 +19,7 @@ from agent.store.writer import Writer
 from sync.contract.fields import GENESIS, LANES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from agent.capture import Capture
@@ -79,10 +80,17 @@ class Store:
 
     async def record(self, capture: Capture) -> Stored:
         """Store a measurement; returns after fsync. StoreFull, StoreBroken, Conflict."""
+        (stored,) = await self.record_all([capture])
+        return stored
+
+    async def record_all(self, captures: Sequence[Capture]) -> list[Stored]:
+        """Store measurements in one commit: all of them, or none. Raises as `record`."""
         try:
-            stored = await self.writer.write(lambda connection: _record(connection, capture))
+            stored = await self.writer.write(
+                lambda connection: [_record(connection, each) for each in captures]
+            )
         except Conflict as conflict:
-            await self._quarantine(capture, str(conflict))
+            await self._quarantine(captures[0], str(conflict))
             raise
         for outbox in self._outboxes:
             outbox.wake()

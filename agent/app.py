@@ -1,0 +1,182 @@
+"""The composition root: the one place where settings, store, drivers and uplink meet."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from agent import __version__, control, status_file
+from agent.board import Board
+from agent.clock import boot_id, now
+from agent.consultations import close_consultation, open_boxes, open_consultation
+from agent.notify import notify, watchdog_interval
+from agent.recovery import recover
+from agent.stations import Stations
+from agent.store.figures import figures
+from agent.store.keys import load_key
+from agent.store.store import Store
+from agent.supervisor import keep
+from agent.uplink import DESTINATION, build_uplink
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from config.model import Settings
+    from sync.uplink import Uplink
+
+STATUS_EVERY = 2.0
+_LOG = structlog.get_logger("qafila")
+
+
+async def run(settings: Settings) -> None:
+    """Run the agent until SIGTERM or SIGINT. Raises what makes it impossible to start."""
+    folder = Path(settings.unit.state)
+    store = Store.open(folder, load_key(folder), settings.unit.name, settings.unit.origin)
+    try:
+        await _Agent(store, settings).run()
+    finally:
+        store.close()
+
+
+class _Agent:
+    """Everything that runs, and the words in which it is asked."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._board = Board()
+        self._stations = Stations(store, self._board, settings)
+        self._uplink = build_uplink(store, settings)
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        recovered = await recover(self._store)
+        await self._store.writer.answer()
+        _LOG.info("started", unit=self._store.unit, version=__version__, recovered=recovered)
+        try:
+            await self._together()
+        except* _Stopped:
+            pass
+        _LOG.info("stopped", unit=self._store.unit)
+
+    async def _together(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._until_stopped(), name="stop")
+            tasks.create_task(self._control(), name="control")
+            tasks.create_task(self._tell_status(), name="status")
+            tasks.create_task(self._watch_store(), name="watchdog")
+            tasks.create_task(self._stations.run(), name="stations")
+            if self._uplink is not None:
+                tasks.create_task(self._keep_uplink(self._uplink), name="uplink")
+            notify("READY=1")
+
+    async def _until_stopped(self) -> None:
+        await self._stop.wait()
+        notify("STOPPING=1")
+        raise _Stopped
+
+    async def _keep_uplink(self, uplink: Uplink) -> None:
+        await keep("uplink", uplink.run, uplink.state.show)
+
+    async def _watch_store(self) -> None:
+        """Ping systemd only after the writer has answered; end with a broken store."""
+        interval = watchdog_interval()
+        while True:
+            await self._store.writer.answer()
+            if interval is not None:
+                notify("WATCHDOG=1")
+            await asyncio.sleep(interval or STATUS_EVERY)
+
+    async def _tell_status(self) -> None:
+        while True:
+            try:
+                status_file.write(self._store.folder, self.status())
+            except OSError as error:
+                _LOG.warning("status-unwritten", reason=error.strerror)
+            await asyncio.sleep(STATUS_EVERY)
+
+    def status(self) -> dict[str, Any]:
+        """How the unit is; no patient data."""
+        stamp = now()
+        return {
+            "version": status_file.VERSION,
+            "agent": __version__,
+            "unit": self._store.unit,
+            "origin": self._store.origin,
+            "boot": boot_id(),
+            "written": status_file.moment(),
+            "clock": stamp.clock,
+            "store": figures(self._store.reader, DESTINATION),
+            "consultations": open_boxes(self._store.reader),
+            "uplink": self._uplink_shown(),
+            "devices": self._board.shown(),
+            "unbound": list(self._board.unbound),
+        }
+
+    def _uplink_shown(self) -> dict[str, Any]:
+        if self._uplink is None:
+            return {"state": "none", "detail": "no uplink is set"}
+        state, clock = self._uplink.state, asyncio.get_running_loop().time()
+        last = state.last_receipt
+        return {
+            "state": state.state,
+            "detail": state.detail,
+            "for_seconds": round(clock - state.since),
+            "connections": state.connections,
+            "last_receipt_seconds": None if last is None else round(clock - last),
+            "ignored": dict(state.ignored),
+        }
+
+    async def _control(self) -> None:
+        await control.serve(
+            Path(self._settings.unit.runtime),
+            {
+                "ping": self._ping,
+                "status": self._status,
+                "open": self._open,
+                "close": self._close,
+                "snapshot": self._snapshot,
+            },
+        )
+
+    async def _ping(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        return {"unit": self._store.unit}
+
+    async def _status(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        return {"status": self.status()}
+
+    async def _open(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        box, patient, actor = (_text(asked, key) for key in ("box", "patient", "actor"))
+        opened = await self._store.writer.write(
+            lambda connection: open_consultation(connection, box, patient, actor)
+        )
+        return {"consultation": opened}
+
+    async def _close(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        box = _text(asked, "box")
+        closed = await self._store.writer.write(
+            lambda connection: close_consultation(connection, box)
+        )
+        return {"closed": closed}
+
+    async def _snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        stored = await self._stations.snapshot(_text(asked, "device"))
+        return {"record": str(stored.record_id)}
+
+
+class _Stopped(Exception):  # noqa: N818 - no error
+    """Somebody asked us to stop."""
+
+
+def _text(asked: Mapping[str, Any], key: str) -> str:
+    value = asked[key]
+    if not isinstance(value, str) or not value:
+        raise ValueError(key)
+    return value

@@ -1,0 +1,117 @@
+"""`qafila status`: reads status.json and probes the socket; never opens the database."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agent import control, status_file
+from agent.cli.common import ago, json_option, settings_option, table
+from agent.verdict import Daemon, Level, Verdict, judge
+from config.errors import SettingsFault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PATIENCE = 0.4
+
+
+@click.command("status", help="How is the unit? One verdict line first; Nagios exit codes.")
+@settings_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, path: Path, as_json: bool) -> None:  # noqa: FBT001
+    """Print the verdict and exit with its code."""
+    state, runtime = _folders(ctx, path)
+    daemon = probe(runtime)
+    status, age = _status(state)
+    verdict = judge(status, age, daemon)
+    if as_json:
+        click.echo(json.dumps(_as_json(verdict, status, age, daemon), ensure_ascii=False))
+    else:
+        click.echo(_as_text(verdict, status, age, daemon))
+    ctx.exit(verdict.level)
+
+
+def probe(runtime: Path) -> Daemon:
+    """Whether an agent answers at the control socket."""
+    try:
+        control.ask(runtime, {"do": "ping"}, _PATIENCE)
+    except TimeoutError:
+        return Daemon.SILENT
+    except (OSError, ValueError):
+        return Daemon.DEAD
+    return Daemon.RUNNING
+
+
+def _folders(ctx: click.Context, path: Path) -> tuple[Path, Path]:
+    from agent.cli.common import load_settings  # noqa: PLC0415
+
+    try:
+        unit = load_settings(path).unit
+    except SettingsFault as fault:
+        click.echo(f"UNKNOWN: {fault}")
+        ctx.exit(Level.UNKNOWN)
+    return path.__class__(unit.state), path.__class__(unit.runtime)
+
+
+def _status(state: Path) -> tuple[dict[str, Any] | None, float]:
+    try:
+        return status_file.read(state)
+    except (OSError, ValueError, KeyError):
+        return None, 0.0
+
+
+def _as_json(
+    verdict: Verdict, status: dict[str, Any] | None, age: float, daemon: Daemon
+) -> dict[str, Any]:
+    return {
+        "version": status_file.VERSION,
+        "level": verdict.level.name,
+        "line": verdict.line,
+        "remarks": [{"level": level.name, "text": text} for level, text in verdict.remarks],
+        "daemon": daemon.value,
+        "age_seconds": round(age, 1),
+        "status": status,
+    }
+
+
+def _as_text(verdict: Verdict, status: dict[str, Any] | None, age: float, daemon: Daemon) -> str:
+    lines = [verdict.line]
+    lines += [f"  {level.name.lower()}: {text}" for level, text in verdict.remarks]
+    if status is None:
+        return "\n".join(lines)
+    uplink = status["uplink"]
+    rows = [
+        ("unit", f"{status['unit']} ({status['origin']}), agent {status['agent']} {daemon}"),
+        ("figures", f"{ago(age)} old, clock {status['clock']}"),
+        ("uplink", f"{uplink['state']} {uplink['detail']}".strip()),
+        ("receipt", f"last one {_receipt(uplink)}"),
+        ("boxes", ", ".join(status["consultations"]) or "no consultation is open"),
+    ]
+    rows += [(f"lane {lane}", _lane(of)) for lane, of in status["store"]["lanes"].items()]
+    rows += [(name, _device(device)) for name, device in status["devices"].items()]
+    return "\n".join([*lines, table([tuple(row) for row in rows])])
+
+
+def _receipt(uplink: dict[str, Any]) -> str:
+    seconds = uplink.get("last_receipt_seconds")
+    return "never, since the agent started" if seconds is None else f"{ago(seconds)} ago"
+
+
+def _lane(lane: dict[str, Any]) -> str:
+    oldest = f", oldest from {lane['oldest_pending']}" if lane["oldest_pending"] else ""
+    return f"{lane['last']} saved, {lane['confirmed']} confirmed, {lane['pending']} waiting{oldest}"
+
+
+def _device(device: dict[str, Any]) -> str:
+    box = f"box {device['box']}" if device["box"] else "no box"
+    readings = f"{device['readings']} readings, last {_last(device)}"
+    return f"{box}, {device['state']} {device['detail']}".strip() + f"; {readings}"
+
+
+def _last(device: dict[str, Any]) -> str:
+    seconds = device["last_reading_seconds"]
+    return "none yet" if seconds is None else f"{ago(seconds)} ago"

@@ -1,0 +1,87 @@
+"""The control socket: newline JSON, one answer a line. The only way in for the command line.
+
+{"do": "snapshot", "device": "box2-dermatoscope"}
+{"ok": true, …}      or      {"ok": false, "error": "a plain sentence"}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from agent.errors import AgentError
+from drivers.errors import DriverError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    Verb = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+
+SOCKET = "control.sock"
+_LINE_MAX = 64 << 10
+_LOG = structlog.get_logger("qafila.control")
+
+
+async def serve(folder: Path, verbs: Mapping[str, Verb]) -> None:
+    """Listen until cancelled; readable and writable by the unit's group only."""
+    path = _place(folder)
+
+    async def attend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, ValueError, asyncio.IncompleteReadError):
+            while line := await reader.readline():
+                writer.write(json.dumps(await answer(line, verbs)).encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_unix_server(attend, path, limit=_LINE_MAX)
+    path.chmod(0o660)
+    try:
+        async with server:
+            await server.serve_forever()
+    finally:
+        _place(folder)
+
+
+def _place(folder: Path) -> Path:
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    path = folder / SOCKET
+    path.unlink(missing_ok=True)
+    return path
+
+
+async def answer(line: bytes, verbs: Mapping[str, Verb]) -> dict[str, Any]:
+    """Do what a line asks for; an error is a sentence, never a traceback."""
+    try:
+        request = json.loads(line)
+        verb = verbs[request["do"]]
+    except (ValueError, KeyError, TypeError):
+        return {"ok": False, "error": f'ask {{"do": …}} with one of: {", ".join(verbs)}'}
+    try:
+        return {"ok": True, **await verb(request)}
+    except (AgentError, DriverError) as error:
+        return {"ok": False, "error": str(error)}
+    except (KeyError, TypeError, ValueError):
+        return {"ok": False, "error": f"{request['do']}: a field is missing or of another type"}
+    except Exception:  # noqa: BLE001 - one bad verb must not take the unit down
+        _LOG.exception("failed", do=request["do"])
+        return {"ok": False, "error": "the program has a fault here: see the journal"}
+
+
+def ask(folder: Path, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+    """Ask a running agent, blocking; OSError where none answers within `timeout` seconds."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(timeout)
+        line.connect(str(folder / SOCKET))
+        line.sendall(json.dumps(request).encode() + b"\n")
+        with line.makefile("rb") as answers:
+            reply = answers.readline()
+    if not reply:
+        raise ConnectionError("the agent hung up")
+    found: dict[str, Any] = json.loads(reply)
+    return found

@@ -1,0 +1,111 @@
+"""Lists for people, read from the log on a read-only connection: they hold patient values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agent.store import settling
+from sync.contract.ranges import covers
+
+if TYPE_CHECKING:
+    from agent.store.connection import Connection
+    from sync.lane import LaneState
+
+_COLUMNS = (
+    "r.epoch, r.lane, r.seq, r.record_id, r.kind, r.wall, r.box, r.consultation, r.device, "
+    "r.summary, x.code, x.reason, t.why"
+)
+_JOINED = (
+    "FROM record AS r JOIN unit USING (epoch) "
+    "LEFT JOIN exception AS x ON x.destination = ? AND x.epoch = r.epoch AND x.lane = r.lane "
+    "AND x.seq = r.seq LEFT JOIN tray AS t ON t.record_id = r.record_id "
+    "AND t.assigned_by IS NULL"
+)
+
+
+def readings(connection: Connection, destination: str, limit: int) -> list[dict[str, Any]]:
+    """The latest clinical readings, newest first, each with where it is."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} {_JOINED} WHERE r.lane <> 'background' "
+        "ORDER BY r.wall DESC, r.seq DESC LIMIT ?",
+        (destination, limit),
+    ).fetchall()
+    return _shown(connection, destination, rows)
+
+
+def pending(connection: Connection, destination: str, limit: int) -> list[dict[str, Any]]:
+    """What the centre hasn't confirmed, oldest first, refused records included."""
+    found: list[dict[str, Any]] = []
+    for epoch, lane in connection.execute("SELECT epoch, lane FROM lane JOIN unit USING (epoch)"):
+        rows = connection.execute(
+            f"SELECT {_COLUMNS} {_JOINED} "
+            "WHERE r.epoch = ? AND r.lane = ? ORDER BY r.seq",
+            (destination, epoch, lane),
+        )
+        for row in rows:
+            (shown,) = _shown(connection, destination, [row])
+            if shown["where"] != "confirmed":
+                found.append(shown)
+            if len(found) >= limit:
+                return found
+    return found
+
+
+def _shown(
+    connection: Connection, destination: str, rows: list[tuple[Any, ...]]
+) -> list[dict[str, Any]]:
+    states: dict[tuple[str, str], LaneState | None] = {}
+    found = []
+    for row in rows:
+        place = (row[0], row[1])
+        if place not in states:
+            states[place] = settling.load(connection, destination, *place)
+        found.append(_one(connection, destination, states[place], row))
+    return found
+
+
+def _one(
+    connection: Connection, destination: str, state: LaneState | None, row: tuple[Any, ...]
+) -> dict[str, Any]:
+    epoch, lane, seq, record, kind, wall, box, consultation, device, summary, code, reason, why = (
+        row
+    )
+    blobs = _blobs_left(connection, destination, (epoch, lane, seq))
+    settled = state is not None and (seq <= state.through or covers(state.ahead, seq, seq))
+    where = "confirmed" if settled and not blobs else "truck"
+    if code is not None:
+        where = "refused"
+    return {
+        "record": record,
+        "lane": lane,
+        "seq": seq,
+        "kind": kind,
+        "wall": wall,
+        "box": box,
+        "consultation": consultation,
+        "device": device,
+        "summary": summary,
+        "where": where,
+        "why": _why(where, reason, settled=settled, blobs=blobs),
+        "tray": why,
+    }
+
+
+def _why(where: str, reason: str | None, *, settled: bool, blobs: int) -> str:
+    if where == "refused":
+        return f"refused by the centre: {reason}"
+    if where == "confirmed":
+        return ""
+    if settled:
+        return f"{blobs} picture or recording still on its way"
+    return "no receipt for it yet"
+
+
+def _blobs_left(connection: Connection, destination: str, place: tuple[str, str, int]) -> int:
+    row = connection.execute(
+        "SELECT count(*) FROM record_blob AS r LEFT JOIN blob_settled AS s "
+        "ON s.sha256 = r.sha256 AND s.destination = ? "
+        "WHERE r.epoch = ? AND r.lane = ? AND r.seq = ? AND coalesce(s.complete, 0) = 0",
+        (destination, *place),
+    ).fetchone()
+    return int(row[0])
