@@ -67,7 +67,7 @@ def _reading(reading: dict[str, Any]) -> str:
     for key, label in (("user_slot", "user slot"), ("site", "site")):
         if reading[key] is not None:
             lines.append(f"  {label}: {reading[key]}")
-    for key in ("status", "quality"):
-        if reading[key]:
-            lines.append(f"  {key}: {', '.join(reading[key])}")
+    lines += [
+        f"  {key}: {', '.join(reading[key])}" for key in ("status", "quality") if reading[key]
+    ]
     return "\n".join(lines)

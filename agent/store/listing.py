@@ -38,8 +38,7 @@ def pending(connection: Connection, destination: str, limit: int) -> list[dict[s
     found: list[dict[str, Any]] = []
     for epoch, lane in connection.execute("SELECT epoch, lane FROM lane JOIN unit USING (epoch)"):
         rows = connection.execute(
-            f"SELECT {_COLUMNS} {_JOINED} "
-            "WHERE r.epoch = ? AND r.lane = ? ORDER BY r.seq",
+            f"SELECT {_COLUMNS} {_JOINED} WHERE r.epoch = ? AND r.lane = ? ORDER BY r.seq",
             (destination, epoch, lane),
         )
         for row in rows:

@@ -1,0 +1,5 @@
+"""`python -m agent` is `qafila`."""
+
+from agent.cli import main
+
+main()
