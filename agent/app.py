@@ -20,7 +20,7 @@ from agent.store.figures import figures
 from agent.store.keys import load_key
 from agent.store.store import Store
 from agent.supervisor import keep
-from agent.uplink import DESTINATION, build_uplink
+from agent.uplink import DESTINATION, Impulse, build_uplink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,8 @@ class _Agent:
         self._settings = settings
         self._board = Board()
         self._stations = Stations(store, self._board, settings)
-        self._uplink = build_uplink(store, settings)
+        self._impulse = Impulse()
+        self._uplink = build_uplink(store, settings, self._impulse)
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -64,6 +65,8 @@ class _Agent:
             await self._together()
         except* _Stopped:
             pass
+        finally:
+            self._write_status()
         _LOG.info("stopped", unit=self._store.unit)
 
     async def _together(self) -> None:
@@ -96,11 +99,14 @@ class _Agent:
 
     async def _tell_status(self) -> None:
         while True:
-            try:
-                status_file.write(self._store.folder, self.status())
-            except OSError as error:
-                _LOG.warning("status-unwritten", reason=error.strerror)
+            self._write_status()
             await asyncio.sleep(STATUS_EVERY)
+
+    def _write_status(self) -> None:
+        try:
+            status_file.write(self._store.folder, self.status())
+        except OSError as error:
+            _LOG.warning("status-unwritten", reason=error.strerror)
 
     def status(self) -> dict[str, Any]:
         """How the unit is; no patient data."""
@@ -143,6 +149,7 @@ class _Agent:
                 "open": self._open,
                 "close": self._close,
                 "snapshot": self._snapshot,
+                "reconnect": self._reconnect,
             },
         )
 
@@ -165,6 +172,10 @@ class _Agent:
             lambda connection: close_consultation(connection, box)
         )
         return {"closed": closed}
+
+    async def _reconnect(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        self._impulse.give()
+        return {}
 
     async def _snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         stored = await self._stations.snapshot(_text(asked, "device"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from pathlib import Path
@@ -26,7 +27,29 @@ if TYPE_CHECKING:
 DESTINATION = "centre"
 
 
-def build_uplink(store: Store, settings: Settings) -> Uplink | None:
+class Impulse:
+    """Why to connect at once: the kernel has a new route, or a person says so."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+
+    def give(self) -> None:
+        """Let whoever waits out a backoff try now."""
+        self._asked.set()
+
+    async def wait(self) -> None:
+        """Return at the next impulse."""
+        self._asked.clear()
+        route = asyncio.ensure_future(next_route())
+        asked = asyncio.ensure_future(self._asked.wait())
+        try:
+            await asyncio.wait({route, asked}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            route.cancel()
+            asked.cancel()
+
+
+def build_uplink(store: Store, settings: Settings, impulse: Impulse) -> Uplink | None:
     """The uplink of a unit that has one; KeyMissing where a key is."""
     if settings.uplink is None:
         return None
@@ -41,7 +64,7 @@ def build_uplink(store: Store, settings: Settings) -> Uplink | None:
             will=Will("up/state", _state(store.unit, session, "offline")),
         )
 
-    return Uplink(store.outbox(DESTINATION), link, key, centre, next_route)
+    return Uplink(store.outbox(DESTINATION), link, key, centre, impulse.wait)
 
 
 def _broker(unit: str, origin: Origin, settings: UplinkSettings) -> Broker:

@@ -18,6 +18,7 @@ COMMANDS = {
     "pending": "What the centre has not confirmed yet, and why.",
     "consultation": "Open or close the consultation of a box.",
     "snapshot": "Take a picture with a dermatoscope.",
+    "reconnect": "Try the link to the centre now, without waiting.",
     "decode": "Decode one captured frame, without hardware.",
     "init": "Make the keys of a new state folder.",
     "simulate": "Put simulated devices on real transports, for training and tests.",

@@ -107,15 +107,23 @@ def write_settings(
         f'state = "{folder / "unit"}"\nruntime = "{folder / "run"}"',
         f'[uplink]\nhost = "{LOOPBACK}"\nport = {port}\nkeepalive = 10',
         f'centre_key = "{folder / "centre" / "central.pub"}"',
-        f'[bluetooth]\nradio = "{radio}"',
-    ]
-    lines += [
-        f'[[devices]]\nname = "{name}"\ndriver = "{driver}"\nat = "{at}"\nbox = "{boxes[name]}"'
-        for name, (driver, at) in devices.items()
+        device_settings(radio, devices, boxes),
     ]
     path = folder / "unit.toml"
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def device_settings(
+    radio: str, devices: Mapping[str, tuple[str, str]], boxes: Mapping[str, str]
+) -> str:
+    """The settings that let a simulated unit reach these devices, as TOML."""
+    lines = [f'[bluetooth]\nradio = "{radio}"']
+    lines += [
+        f'[[devices]]\nname = "{name}"\ndriver = "{driver}"\nat = "{at}"\nbox = "{boxes[name]}"'
+        for name, (driver, at) in devices.items()
+    ]
+    return "\n".join(lines)
 
 
 def _environment() -> dict[str, str]:

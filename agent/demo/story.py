@@ -8,6 +8,7 @@ import json
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from agent import control
@@ -139,7 +140,7 @@ class Story:
 
     async def _again(self, link: Link) -> None:
         await self.pause("restore the link")
-        await link.restore(cut_after=_CUT_AFTER)
+        await self._restore(link, _CUT_AFTER)
         self.say("The link is back …")
         async with asyncio.timeout(_PATIENCE):
             await link.broken.wait()
@@ -147,9 +148,14 @@ class Story:
         self.say("… and breaks again, in the middle of what it was carrying.")
         await asyncio.sleep(_OFFLINE)
         self.cuts.append((begun, time.clock_gettime_ns(time.CLOCK_BOOTTIME)))
-        await link.restore()
+        await self._restore(link)
         await self._settled()
         self.say("The link stands. The centre has confirmed everything.")
+
+    async def _restore(self, link: Link, cut_after: float = inf) -> None:
+        """A loopback relay brings no route up, so the agent is told what the kernel would say."""
+        await link.restore(cut_after)
+        await self._ask("reconnect")
 
     async def _measure(self, world: World, times: int, seconds: float) -> None:
         """Use all four devices at once, as four hands would."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from agent.store import settling
@@ -36,18 +37,34 @@ def readings(connection: Connection, destination: str, limit: int) -> list[dict[
 def pending(connection: Connection, destination: str, limit: int) -> list[dict[str, Any]]:
     """What the centre hasn't confirmed, oldest first, refused records included."""
     found: list[dict[str, Any]] = []
-    for epoch, lane in connection.execute("SELECT epoch, lane FROM lane JOIN unit USING (epoch)"):
-        rows = connection.execute(
-            f"SELECT {_COLUMNS} {_JOINED} WHERE r.epoch = ? AND r.lane = ? ORDER BY r.seq",
-            (destination, epoch, lane),
-        )
-        for row in rows:
-            (shown,) = _shown(connection, destination, [row])
-            if shown["where"] != "confirmed":
-                found.append(shown)
-            if len(found) >= limit:
-                return found
+    lanes = connection.execute("SELECT epoch, lane FROM lane JOIN unit USING (epoch)").fetchall()
+    for epoch, lane in lanes:
+        place = (epoch, lane)
+        for seq in _unconfirmed(connection, destination, place, limit - len(found)):
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} {_JOINED} "
+                "WHERE r.epoch = ? AND r.lane = ? AND r.seq = ?",
+                (destination, *place, seq),
+            ).fetchall()
+            found += _shown(connection, destination, rows)
     return found
+
+
+def _unconfirmed(
+    connection: Connection, destination: str, place: tuple[str, str], limit: int
+) -> list[int]:
+    """The lowest seqs that are unsettled, refused, or short of a blob; never a scan of the log."""
+    state = settling.load(connection, destination, *place)
+    pending_ranges = state.pending if state else ()
+    unsettled = (seq for first, last in pending_ranges for seq in range(first, last + 1))
+    rows = connection.execute(
+        "SELECT seq FROM exception WHERE destination = ? AND epoch = ? AND lane = ? "
+        "UNION SELECT r.seq FROM record_blob AS r LEFT JOIN blob_settled AS s "
+        "ON s.sha256 = r.sha256 AND s.destination = ? "
+        "WHERE r.epoch = ? AND r.lane = ? AND coalesce(s.complete, 0) = 0 ORDER BY seq LIMIT ?",
+        (destination, *place, destination, *place, limit),
+    ).fetchall()
+    return sorted({*islice(unsettled, limit), *(row[0] for row in rows)})[:limit]
 
 
 def _shown(

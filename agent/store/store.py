@@ -68,8 +68,8 @@ class Store:
 
     def close(self) -> None:
         """Finish what is queued, close the database and let go of the folder."""
+        self.reader.close()  # first, so that the writer's end folds the log into the file
         self.writer.close()
-        self.reader.close()
         os.close(self._lock)
 
     def outbox(self, destination: str) -> StoreOutbox:
