@@ -95,10 +95,14 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class RawFrame:
-    """Bytes as a link delivered them. `source` is a characteristic (`2A35`) or a driver's name."""
+    """Bytes as a link delivered them. `source` is a characteristic (`2A35`) or a driver's name.
+
+    `name` is what the device called itself then: a quirk may hang on it.
+    """
 
     source: str
     raw: bytes = field(repr=False)
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +123,8 @@ class Sink(Protocol):
     async def keep(self, frame: RawFrame) -> int:
         """Make a raw frame durable before it is decoded; give the number it is kept under."""
 
-    async def record(self, measurement: Measurement, frame: int | None = None) -> Stored:
-        """Make a measurement durable, and settle the kept frame it came from, in one commit."""
+    async def record(self, measurement: Measurement, frames: tuple[int, ...] = ()) -> Stored:
+        """Make a measurement durable, and settle the kept frames it came from, in one commit."""
 
     async def pass_over(self, frame: int, reason: str) -> None:
         """Settle a kept frame that was understood and carries no reading."""

@@ -45,7 +45,7 @@ class Quirk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole card. `rules` holds `done`, or `exempt: reason`, per rule of the suite."""
+    """The whole card. `baud` is a serial device's rate in bit/s. `rules` holds `done`, or `exempt: reason`, per rule of the suite."""
 
     name: str
     title: str
@@ -58,6 +58,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: dict[str, str]
     match: Match = Match()
     quirks: tuple[Quirk, ...] = ()
+    baud: int = 115200
     notes: str = ""
 
 

@@ -1,0 +1,1 @@
+"""DICOM objects of what the devices say. Names never enter one; pydicom is loaded lazily."""

@@ -1,0 +1,142 @@
+"""`DBLK` framing: bytes in, blocks out, every other byte accounted for.
+
+HP6_DATA_FORMAT.md section 3, all little-endian: `DBLK`, total length u32, seq u32, t_ms u64,
+channel u8, flags u8, sample count u16, reserved u32, payload, CRC-32 of all before it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+MAGIC = b"DBLK"
+OVERHEAD = 32
+LONGEST = 65536
+
+_HEADER = struct.Struct("<4sIIQBBHI")
+_CHECKSUM = struct.Struct("<I")
+_LENGTH_END = 8
+
+
+class Reason(StrEnum):
+    """Why bytes were skipped, each a sentence for a technician."""
+
+    NO_MAGIC = "bytes that begin no block"
+    LENGTH = "a block with an impossible length"
+    CHECKSUM = "a block with a wrong checksum"
+    CUT = "a block that is cut short"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One whole block whose checksum holds. `t_ms` is uptime at its first sample."""
+
+    seq: int
+    t_ms: int
+    channel: int
+    flags: int
+    count: int
+    raw: bytes = field(repr=False)
+
+    @property
+    def payload(self) -> bytes:
+        """The samples, `count` times the size of the channel's sample."""
+        return self.raw[_HEADER.size : -_CHECKSUM.size]
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A run of bytes that belongs to no block, and what was wrong where it began."""
+
+    raw: bytes = field(repr=False)
+    reason: Reason
+
+
+Event = Block | Skipped
+
+
+def encode(seq: int, t_ms: int, channel: int, payload: bytes, count: int, flags: int = 0) -> bytes:
+    """Build one block, checksum included: the inverse of `Framer` for simulators and tests."""
+    length = OVERHEAD + len(payload)
+    head = _HEADER.pack(MAGIC, length, seq, t_ms, channel, flags, count, 0)
+    return head + payload + _CHECKSUM.pack(zlib.crc32(head + payload))
+
+
+class Framer:
+    """Finds blocks in a stream. Holds less than `LONGEST` bytes between two calls.
+
+    A failed block costs one byte: the search goes on at its second, so that a block hidden
+    behind a false start is still found. Every byte fed leaves in exactly one event.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Take bytes as they came; give what they completed, in order. Raises nothing."""
+        self._buffer += chunk
+        return self._scan(ended=False)
+
+    def close(self) -> list[Event]:
+        """No more bytes belong to what came before: give blocks that hid behind a cut one."""
+        return self._scan(ended=True)
+
+    def _scan(self, *, ended: bool) -> list[Event]:
+        events: list[Event] = []
+        at = 0
+        bad: tuple[int, Reason] | None = None
+        while at < len(self._buffer):
+            found = self._judge(at)
+            if found is None and not ended:
+                break
+            if isinstance(found, Block):
+                events += self._skipped(bad, at)
+                bad = None
+                events.append(found)
+                at += len(found.raw)
+            else:
+                bad = bad or (at, found or Reason.CUT)
+                at = self._next_start(at + 1)
+        events += self._skipped(bad, at)
+        del self._buffer[:at]
+        return events
+
+    def _judge(self, at: int) -> Block | Reason | None:
+        """The block that begins at `at`, why there is none, or None while bytes are missing."""
+        left = len(self._buffer) - at
+        if self._buffer[at : at + len(MAGIC)] != MAGIC[:left]:
+            return Reason.NO_MAGIC
+        if left < _LENGTH_END:
+            return None
+        length = int.from_bytes(self._buffer[at + len(MAGIC) : at + _LENGTH_END], "little")
+        if not OVERHEAD <= length <= LONGEST:
+            return Reason.LENGTH
+        if left < length:
+            return None
+        return _checked(bytes(self._buffer[at : at + length]))
+
+    def _next_start(self, at: int) -> int:
+        """The next place from `at` on where a block may begin, be it only its first byte."""
+        found = self._buffer.find(MAGIC, at)
+        if found >= 0:
+            return found
+        for kept in range(len(MAGIC) - 1, 0, -1):
+            if len(self._buffer) - kept >= at and self._buffer.endswith(MAGIC[:kept]):
+                return len(self._buffer) - kept
+        return len(self._buffer)
+
+    def _skipped(self, bad: tuple[int, Reason] | None, end: int) -> list[Event]:
+        if bad is None:
+            return []
+        start, reason = bad
+        return [Skipped(bytes(self._buffer[start:end]), reason)]
+
+
+def _checked(raw: bytes) -> Block | Reason:
+    (checksum,) = _CHECKSUM.unpack_from(raw, len(raw) - _CHECKSUM.size)
+    if zlib.crc32(memoryview(raw)[: -_CHECKSUM.size]) != checksum:
+        return Reason.CHECKSUM
+    _, _, seq, t_ms, channel, flags, count, _ = _HEADER.unpack_from(raw)
+    return Block(seq, t_ms, channel, flags, count, raw)

@@ -1,0 +1,76 @@
+"""A recording as a measurement.
+
+`repeatable` is False though every block carries a sequence number and a time: both start anew
+at each boot, and the device never sends anything twice, so that equal bytes are two recordings
+(of open leads, of a test signal) and must not merge. What keeps a recording from being stored
+twice is that its kept frames are settled in the commit that stores it.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from drivers.base import Blob, Device, Measurement, Value
+from drivers.dicom.waveform import MEDIA_TYPE, ecg_object
+from drivers.healthypi6.samples import Electrode
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from drivers.healthypi6.recording import Recording
+
+SOURCE = "healthypi6"
+KIND = "ecg"
+SPELLED_OUT = 64
+"""Captures of at most this many samples list them as values; above, only raw holds them."""
+
+_HEART_RATE = "147842"
+_LEADS = {"131329": "i", "131330": "ii", "131331": "v1"}
+
+
+def device_at(place: str) -> Device:
+    """The device as its stream lets it be known: what it is, and the port it speaks from."""
+    return Device(place, SOURCE, manufacturer="ProtoCentral", model="HealthyPi 6")
+
+
+def stored_form(recording: Recording, *, acquired: datetime | None, device: Device) -> Measurement:
+    """The measurement to store: the samples in a DICOM object, the device's heart rate if any."""
+    content = ecg_object(recording, acquired=acquired, device=device)
+    blob = Blob(content, MEDIA_TYPE, "recording")
+    return _measurement(recording, _heart_rate(recording), (blob,))
+
+
+def bench_form(recording: Recording) -> Measurement:
+    """The measurement a technician reads: every sample of a short capture, lead after lead."""
+    present = [sample for sample in recording.samples if sample]
+    spelled = [
+        Value(code, Decimal(getattr(sample, lead)), "uV")
+        for sample in (present if len(present) <= SPELLED_OUT else ())
+        for code, lead in _LEADS.items()
+    ]
+    return _measurement(recording, (*spelled, *_heart_rate(recording)), ())
+
+
+def _measurement(
+    recording: Recording, values: tuple[Value, ...], blobs: tuple[Blob, ...]
+) -> Measurement:
+    return Measurement(
+        kind=KIND,
+        raw=recording.raw,
+        values=values,
+        status=tuple(
+            f"lead-off-{electrode.name.lower()}"
+            for electrode in Electrode
+            if electrode & recording.electrodes_off and electrode.name
+        ),
+        quality=recording.quality,
+        duration=recording.duration,
+        blobs=blobs,
+    )
+
+
+def _heart_rate(recording: Recording) -> tuple[Value, ...]:
+    if recording.heart_rate is None:
+        return ()
+    return (Value(_HEART_RATE, Decimal(recording.heart_rate), "/min"),)

@@ -1,0 +1,86 @@
+"""What the blocks of each channel say. HP6_DATA_FORMAT.md section 4; zero means absent."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from typing import TYPE_CHECKING, NamedTuple
+
+from drivers.errors import ProtocolFault
+
+if TYPE_CHECKING:
+    from drivers.healthypi6.framing import Block
+
+ECG_RATE_HZ = 500
+ECG_STEP_MS = 1000 // ECG_RATE_HZ
+
+ECG_LAYOUT = struct.Struct("<4iBBH")
+PPG_LAYOUT = struct.Struct("<2iB3x")
+VITALS_LAYOUT = struct.Struct("<HHHhHHHBx")
+
+
+class Channel(IntEnum):
+    """The channels this driver names; every other one passes as an unknown block."""
+
+    ECG = 1
+    PPG = 2
+    VITALS = 4
+
+
+class Electrode(IntFlag):
+    """Bits of `EcgSample.lead_off`. Firmware 1.0.0 may leave all at 0, and V1 is never sensed."""
+
+    RA = 1
+    LA = 2
+    LL = 4
+    V1 = 8
+
+
+class Sign(IntFlag):
+    """Bits of the flags of a vitals sample that this driver reads."""
+
+    HR_FROM_PPG = 1
+    ECG_LEAD_OFF = 2
+    MOTION = 8
+
+
+class EcgSample(NamedTuple):
+    """One instant, all in microvolts: respiration and the three measured leads."""
+
+    resp: int
+    i: int
+    ii: int
+    v1: int
+    lead_off: int
+    flags: int
+    padding: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What the device computed itself, about once a second. Rate per minute, from the ECG only."""
+
+    heart_rate: int | None
+    signs: Sign
+
+
+def ecg_samples(block: Block) -> tuple[EcgSample, ...]:
+    """The samples of an ECG block.
+
+    Raises `ProtocolFault` where length and count disagree: the firmware then speaks another
+    layout than this one, and no number of it can be trusted.
+    """
+    if len(block.payload) != block.count * ECG_LAYOUT.size:
+        raise ProtocolFault("The ECG block is not as long as its number of samples demands.", 22)
+    return tuple(map(EcgSample._make, ECG_LAYOUT.iter_unpack(block.payload)))
+
+
+def vitals(block: Block) -> Vitals | None:
+    """The vitals of a block, or None for the shorter layout of formats before 0x0300."""
+    if len(block.payload) != VITALS_LAYOUT.size:
+        return None
+    rate, *_, bits = VITALS_LAYOUT.unpack(block.payload)
+    signs = Sign(bits & sum(Sign))
+    from_ecg = rate and not signs & Sign.HR_FROM_PPG
+    return Vitals(rate if from_ecg else None, signs)
