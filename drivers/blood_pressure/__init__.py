@@ -1,0 +1,1 @@
+"""Blood pressure cuffs of the Bluetooth Blood Pressure Service (1810)."""

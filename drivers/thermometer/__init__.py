@@ -1,0 +1,1 @@
+"""Thermometers of the Bluetooth Health Thermometer Service (1809)."""

@@ -1,0 +1,82 @@
+"""Temperature Measurement (2A1C) of Bluetooth GSS: one indication, one reading. Pure."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+from drivers.base import Decoded, Measurement, NoReading, Outcome, Value
+from drivers.card import card
+from drivers.medfloat import Reader, Special
+from drivers.spot import (
+    IMPLAUSIBLE,
+    Bounds,
+    deviations,
+    is_plausible,
+    read_clock,
+    written_out,
+)
+
+KIND = "body-temperature"
+TEMPERATURE = "150364"
+
+
+class Flag(IntFlag):
+    """Octet 0 of 2A1C. Bits 3 to 7 are reserved and ignored."""
+
+    FAHRENHEIT = 0x01
+    TIME = 0x02
+    SITE = 0x04
+
+
+# Beyond the freezing and boiling of water no body was measured, nor the room around it.
+_BOUNDS = {
+    "Cel": Bounds(plausible=(30, 45), possible=(0, 100)),
+    "[degF]": Bounds(plausible=(86, 113), possible=(32, 212)),
+}
+
+# Temperature Type, GSS 2A1D. FORA IR20 sends the reserved 0.
+SITES = {
+    1: "armpit",
+    2: "body",
+    3: "ear",
+    4: "finger",
+    5: "gastrointestinal-tract",
+    6: "mouth",
+    7: "rectum",
+    8: "toe",
+    9: "tympanum",
+}
+
+
+def decode(raw: bytes, *, name: str | None = None) -> Outcome:
+    """Decode one 2A1C of a thermometer called `name`; `ProtocolFault` where it breaks GSS.
+
+    The temperature keeps the unit sent (`Cel` or `[degF]`). A special value instead of a
+    temperature is a failed measurement: `NoReading`. A reserved site is no site.
+    """
+    quirks = deviations(card("thermometer").quirks, name)
+    reader = Reader(raw)
+    flags = Flag(reader.unsigned(1) & 0x07)
+    temperature = reader.float()
+    clock = read_clock(reader, present=Flag.TIME in flags, quirks=quirks)
+    site = reader.unsigned(1) if Flag.SITE in flags else 0
+    reader.end()
+    if isinstance(temperature, Special):
+        return NoReading("The thermometer reports that it could not measure.")
+    unit = "[degF]" if Flag.FAHRENHEIT in flags else "Cel"
+    plausible = is_plausible(temperature, _BOUNDS[unit], "temperature")
+    quality = () if plausible else (IMPLAUSIBLE,)
+    return Decoded(
+        (
+            Measurement(
+                kind=KIND,
+                raw=raw,
+                values=(Value(TEMPERATURE, written_out(temperature, "temperature"), unit),),
+                repeatable=clock.repeatable,
+                device_time=clock.time,
+                clock_trusted=clock.trusted,
+                site=SITES.get(site),
+                quality=quality + clock.quality,
+            ),
+        )
+    )
