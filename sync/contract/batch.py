@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sync.contract.envelope import Codec, Magic, SigningKey, open_sealed, seal
 from sync.contract.errors import ContractFault
-from sync.contract.fields import Hash, Lane, Message, Seq, Unit, Uuid, decode, encode
+from sync.contract.fields import GENESIS, Hash, Lane, Message, Seq, Unit, Uuid, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -114,6 +114,8 @@ def decode_batch(frame: bytes, key_of: Callable[[bytes], Ed25519PublicKey | None
     for line in lines:
         check_line(line)
     batch = Batch(header, tuple(lines))
+    if header.first == 1 and header.prev_hash != GENESIS.hex():
+        raise ContractFault("chain", "the first record of a lane follows on the genesis")
     if chain(bytes.fromhex(header.prev_hash), lines)[-1].hex() != header.head_hash:
         raise ContractFault("chain", "head_hash is not the hash of these records")
     return batch

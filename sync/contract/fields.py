@@ -18,12 +18,16 @@ GENESIS = bytes(HASH_SIZE)
 SEQ_MAX = (1 << 63) - 1
 
 UNIT = re.compile(r"[a-z0-9-]{1,32}")
-Unit = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,32}$")]
+# `$` alone would let a final newline through in Python; `(?!\n)` is the same in every JSON Schema.
+Unit = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,32}$(?!\n)")]
 Uuid = Annotated[
-    str, msgspec.Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+    str,
+    msgspec.Meta(
+        pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$(?!\n)",
+    ),
 ]
-Lane = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z-]{0,31}$")]
-Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Lane = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z-]{0,31}$(?!\n)")]
+Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=SEQ_MAX)]
 Through = Annotated[int, msgspec.Meta(ge=0, le=SEQ_MAX)]
 

@@ -44,17 +44,23 @@ class Hello(Message, frozen=True, kw_only=True):
 
 
 def encode_hello(hello: Hello, key: SigningKey, codec: Codec = Codec.PLAIN) -> bytes:
-    """The hello as a frame."""
+    """The hello as a frame; ContractFault `range` or `inflate` where it breaks the contract."""
+    check_hello(hello)
     return seal(Magic.HELLO, encode(hello) + b"\n", key, codec)
 
 
 def decode_hello(frame: bytes, key_of: Callable[[bytes], Ed25519PublicKey | None]) -> Hello:
     """Verify and read a hello; ContractFault with the code of the broken clause."""
     hello = decode(open_sealed(frame, Magic.HELLO, key_of), Hello)
+    check_hello(hello)
+    return hello
+
+
+def check_hello(hello: Hello) -> None:
+    """Raise ContractFault `range` for a hello that contradicts itself."""
     if len(hello.lanes) > HELLO_LANES_MAX:
         raise ContractFault("range", f"a hello offers at most {HELLO_LANES_MAX} lanes")
     if len({(lane.epoch, lane.lane) for lane in hello.lanes}) != len(hello.lanes):
         raise ContractFault("range", "the hello offers a lane twice")
     if any(lane.first > lane.last + 1 or lane.oldest > lane.first for lane in hello.lanes):
         raise ContractFault("range", "oldest, first and last of a lane are out of order")
-    return hello

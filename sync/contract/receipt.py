@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from sync.contract.chunk import BLOB_MAX
 from sync.contract.envelope import Codec, Magic, SigningKey, open_sealed, seal
 from sync.contract.errors import ContractFault
 from sync.contract.fields import Hash, Lane, Message, Seq, Through, Unit, Uuid, decode, encode
@@ -38,14 +39,14 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seq: Seq
     code: str
     reason: Annotated[str, msgspec.Meta(max_length=REASON_MAX)]
-    last: int | None = None
+    last: Seq | None = None
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
     """What the centre holds of a blob: byte ranges, both ends included (C-7.6)."""
 
     sha256: Hash
-    size: Annotated[int, msgspec.Meta(ge=1)]
+    size: Annotated[int, msgspec.Meta(ge=1, le=BLOB_MAX)]
     have: Ranges
 
     @property

@@ -1,0 +1,76 @@
+# make demo      a unit, its devices and a centre on this computer, nothing else needed
+# make test      lint, then every test
+# make lint      style, types and the arrows between the packages
+# make clauses   write the contract's index and schemas from the tests and the code
+# make lock      resolve pyproject.toml anew into the three locks, keeping what still fits
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: demo test lint tools clauses lock
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# What the tests start beside Python: command:Debian package.
+TOOLS := mosquitto:mosquitto dciodvfy:dicom3tools systemd-analyze:systemd
+
+demo: $(VENV)/.lab
+	@$(BIN)/qafila demo
+
+test: $(VENV)/.test tools
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+clauses: $(VENV)/.test
+	@$(BIN)/python -m tests.sync.test_contract_page
+
+tools:
+	@missing=; \
+	for pair in $(TOOLS); do \
+	  PATH="$$PATH:/usr/sbin" command -v "$${pair%:*}" >/dev/null || missing+=" $${pair#*:}"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	  echo "The tests need these packages; please install them:$$missing" >&2; exit 1; \
+	fi; \
+	apt-get update -qq; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$missing >/dev/null
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Qafila needs Python 3.11 or newer; name one: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.lab $(VENV)/.test: $(VENV)/.%: requirements-%.lock pyproject.toml | $(VENV)/.made
+	@echo "Installing what $< lists; the first time takes a minute."
+	@$(PIP) install --require-hashes --requirement $<
+	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Run it with the oldest Python that pyproject.toml allows: what 3.11 needs, newer ones can do with.
+# Delete a lock first to move everything in it to its newest version.
+COMPILE := CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --quiet \
+  --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+  --strip-extras --allow-unsafe --build-deps-for wheel
+
+lock: build/lock/bin/pip-compile
+	$(COMPILE) --build-deps-for editable --extra lab --extra test \
+	  --output-file requirements-test.lock pyproject.toml
+	$(COMPILE) --build-deps-for editable --extra lab --constraint requirements-test.lock \
+	  --output-file requirements-lab.lock pyproject.toml
+	$(COMPILE) --constraint requirements-test.lock \
+	  --output-file requirements.lock pyproject.toml
+
+build/lock/bin/pip-compile:
+	@$(PYTHON) -m venv build/lock
+	@build/lock/bin/pip --disable-pip-version-check --quiet install 'pip-tools>=7.5'
