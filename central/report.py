@@ -1,0 +1,158 @@
+"""Reading a centre without disturbing it: for its administrator and for a verdict of a demo."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from central.blobstore import contents
+from central.store import reading
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class LaneReport(msgspec.Struct, frozen=True):
+    """One lane: `through` as stored, `last` the highest settled seq, and how seqs settled."""
+
+    epoch: str
+    lane: str
+    through: int
+    last: int
+    taken: int
+    refused: int
+    lost: int
+    backed_up_through: int | None
+
+
+class UnitReport(msgspec.Struct, frozen=True):
+    """One unit; `refused_messages` by code."""
+
+    unit: str
+    records: int
+    blobs_complete: int
+    blobs_incomplete: int
+    lanes: tuple[LaneReport, ...]
+    refused_records: dict[str, int]
+    refused_messages: dict[str, int]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The whole centre; `strangers` are refused messages of senders not enrolled, by code."""
+
+    central_epoch: str
+    origin: str
+    units: tuple[UnitReport, ...]
+    strangers: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class BlobReport:
+    """One blob of one unit; `content_sha256` is computed from the bytes held now, in hex."""
+
+    unit: str
+    sha256: str
+    size: int
+    complete: bool
+    content_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A complete blob as a record refers to it."""
+
+    unit: str
+    record_id: str
+    role: str
+    media_type: str
+    sha256: bytes
+
+
+def records(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Give unit, record id and SHA-256 of the line, in hex, computed from the bytes now."""
+    for unit, record_id, line in lines(folder):
+        yield unit, record_id, hashlib.sha256(line).hexdigest()
+
+
+def lines(folder: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Give unit, record id and exact line of every record, in order of arrival."""
+    with reading(folder) as sql:
+        yield from sql.execute("SELECT unit, record_id, line FROM records ORDER BY rowid")
+
+
+def blobs(folder: Path) -> Iterator[BlobReport]:
+    """Give every blob, complete or not."""
+    with reading(folder) as sql:
+        rows = sql.execute("SELECT unit, sha256, size, complete FROM blobs ORDER BY unit, sha256")
+        for unit, sha256, size, complete in rows:
+            digest = hashlib.sha256()
+            for piece in contents(sql, unit, sha256):
+                digest.update(piece)
+            yield BlobReport(unit, sha256.hex(), size, bool(complete), digest.hexdigest())
+
+
+def attachments(folder: Path) -> Iterator[tuple[Attachment, Iterator[bytes]]]:
+    """Give every complete blob that a record refers to, with its bytes to read at once."""
+    with reading(folder) as sql:
+        rows = sql.execute(
+            "SELECT r.unit, r.record_id, r.role, r.media_type, r.sha256 FROM record_blobs AS r"
+            " JOIN blobs AS b ON b.unit = r.unit AND b.sha256 = r.sha256"
+            " WHERE b.complete = 1 ORDER BY r.unit, r.record_id, r.place"
+        )
+        for row in rows:
+            found = Attachment(*row)
+            yield found, contents(sql, found.unit, found.sha256)
+
+
+def status(folder: Path) -> Status:
+    """Sum up the centre as of one moment."""
+    with reading(folder) as sql:
+        sql.execute("BEGIN")
+        epoch, origin = sql.execute("SELECT central_epoch, origin FROM centre").fetchone()
+        units = [row[0] for row in sql.execute("SELECT unit FROM units ORDER BY unit")]
+        reports = tuple(_unit(sql, unit) for unit in units)
+        return Status(epoch, origin, reports, _refusals(sql, ""))
+
+
+def _unit(sql: sqlite3.Connection, unit: str) -> UnitReport:
+    kept = sql.execute("SELECT count(*) FROM records WHERE unit = ?", (unit,)).fetchone()
+    held = sql.execute(
+        "SELECT coalesce(sum(complete), 0), count(*) FROM blobs WHERE unit = ?", (unit,)
+    ).fetchone()
+    refused = sql.execute(
+        "SELECT code, count(*) FROM entries JOIN lanes ON lanes.id = lane_id"
+        " WHERE unit = ? AND outcome = 'refused' GROUP BY code ORDER BY code",
+        (unit,),
+    )
+    return UnitReport(
+        unit=unit,
+        records=kept[0],
+        blobs_complete=held[0],
+        blobs_incomplete=held[1] - held[0],
+        lanes=_lanes(sql, unit),
+        refused_records=dict(refused),
+        refused_messages=_refusals(sql, unit),
+    )
+
+
+def _lanes(sql: sqlite3.Connection, unit: str) -> tuple[LaneReport, ...]:
+    rows = sql.execute(
+        "SELECT epoch, lane, through, coalesce(max(seq), 0),"
+        " count(*) FILTER (WHERE outcome = 'taken'),"
+        " count(*) FILTER (WHERE outcome = 'refused'),"
+        " count(*) FILTER (WHERE outcome = 'lost'), backed_up_through"
+        " FROM lanes LEFT JOIN entries ON lane_id = lanes.id"
+        " WHERE unit = ? GROUP BY lanes.id ORDER BY lanes.id",
+        (unit,),
+    )
+    return tuple(LaneReport(*row) for row in rows)
+
+
+def _refusals(sql: sqlite3.Connection, unit: str) -> dict[str, int]:
+    rows = sql.execute("SELECT code, times FROM refusals WHERE unit = ? ORDER BY code", (unit,))
+    return dict(rows)

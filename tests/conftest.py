@@ -1,0 +1,38 @@
+"""Fixtures of every part."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .brokers import MISSING, Mosquitto, find_mosquitto
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def start_mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
+    """Start mosquittos, each with further lines of configuration; all end with the test."""
+    if find_mosquitto() is None:
+        pytest.fail(MISSING, pytrace=False)
+    with ExitStack() as running:
+
+        def start(*options: str) -> Mosquitto:
+            folder = tmp_path / f"mosquitto-{len(list(tmp_path.glob('mosquitto-*')))}"
+            folder.mkdir()
+            broker = Mosquitto(folder, options)
+            running.callback(broker.stop)
+            broker.start()
+            return broker
+
+        yield start
+
+
+@pytest.fixture
+def mosquitto(start_mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
+    """A running mosquitto on a port of its own; kill and restart it at will."""
+    return start_mosquitto()
