@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from central.errors import RecordFault
-from central.lines import Line, read_line, read_lost
+from central.lines import Line, read_line, read_lost, same_reading
 from central.logbook import Entry, Lane
 from central.seams import check_lost, check_seams
 from sync.contract.batch import Batch, chain
@@ -63,10 +63,10 @@ class Taking:
         """Store a record, or know it again; every check stands before the first change."""
         record = read_line(line, self._store.origin)
         unit, line_hash = self._lane.unit, hashlib.sha256(line).digest()
-        stored = self._store.log.line_hash(unit, record.record)
-        if stored == line_hash:
-            return record.record
+        stored = self._store.log.line(unit, record.record)
         if stored is not None:
+            if stored == line or same_reading(record, stored):
+                return record.record
             raise RecordFault("conflict", "the record id is known with other content")
         lost = read_lost(record)
         self._check_sizes(record)

@@ -33,6 +33,12 @@ class Lost(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Raw(msgspec.Struct, frozen=True):
+    """The bytes that the device sent, by their hash; they stay on the unit."""
+
+    sha256: Hash
+
+
 class Context(msgspec.Struct, frozen=True):
     """Of the circumstances of a capture, the one that decides whether it belongs here."""
 
@@ -46,6 +52,7 @@ class Line(msgspec.Struct, frozen=True):
     kind: _Word
     blobs: tuple[BlobReference, ...] = ()
     context: Context | None = None
+    raw: Raw | None = None
     lost: msgspec.Raw = msgspec.Raw()
 
 
@@ -62,6 +69,15 @@ def read_line(line: bytes, origin: str) -> Line:
     if len(sizes) != len({sha256 for sha256, _ in sizes}):
         raise RecordFault("blob-size", "the record gives one blob two sizes")
     return record
+
+
+def same_reading(record: Line, stored: bytes) -> bool:
+    """Whether a stored line tells of the very bytes that this record tells of.
+
+    A device that says again what it has said makes the same reading in another context.
+    """
+    before = _read(stored, Line)
+    return record.raw is not None and record.raw == before.raw
 
 
 def read_lost(record: Line) -> Lost | None:

@@ -96,10 +96,10 @@ class Logbook:
             ),
         )
 
-    def line_hash(self, unit: str, record_id: str) -> bytes | None:
-        """The hash of a stored record's line."""
+    def line(self, unit: str, record_id: str) -> bytes | None:
+        """The exact bytes of a stored record."""
         row = self._sql.execute(
-            "SELECT line_hash FROM records WHERE unit = ? AND record_id = ?", (unit, record_id)
+            "SELECT line FROM records WHERE unit = ? AND record_id = ?", (unit, record_id)
         ).fetchone()
         return row[0] if row else None
 

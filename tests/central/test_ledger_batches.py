@@ -192,6 +192,21 @@ def test_same_record_id_with_other_bytes_is_refused_alone(
     assert (twin.unit, one, hashlib.sha256(first).hexdigest()) in stored(folder)
 
 
+def test_same_reading_told_again_in_another_context_is_settled_and_the_first_kept(
+    ledger: Ledger, twin: Twin, folder: Path
+) -> None:
+    """A cuff sends its memory again to a unit that was restored: same id, same raw hash."""
+    one, raw = str(uuid.uuid4()), {"sha256": "ab" * 32, "size": 19}
+    first = new_line(record=one, raw=raw, context={"wall": "2026-11-22T09:00:00Z"})
+    again = new_line(record=one, raw=raw, context={"wall": "2026-11-23T09:00:00Z"})
+    other = new_line(record=one, raw={"sha256": "cd" * 32, "size": 19})
+    twin.write(first, again, other)
+    receipt = receipt_of(ledger, twin.batch(1, 3))
+    assert receipt.through == 3
+    assert [(r.seq, r.code) for r in receipt.refused] == [(3, "conflict")]
+    assert stored(folder) == {(twin.unit, one, hashlib.sha256(first).hexdigest())}
+
+
 def test_same_record_id_of_two_units_does_not_collide(
     ledger: Ledger, twin: Twin, store: Store, folder: Path
 ) -> None:
