@@ -127,7 +127,7 @@ class Ledger:
         greeting = self._store.next_greeting(unit.unit)
         for offer in hello.lanes:
             lane = self._store.log.lane(unit.unit, offer.epoch, offer.lane)
-            self._store.log.greet(lane, offer.first, greeting)
+            self._store.log.greet(lane, offer.first, offer.oldest, greeting)
             owed.greet(owed.owe(unit.unit, offer.epoch, offer.lane, hello.session))
 
     def _take_chunk(self, unit: EnrolledUnit, payload: bytes, owed: Owed) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -66,10 +66,11 @@ class Logbook:
         ).fetchone()
         return (row[0], row[1]) if row else None
 
-    def greet(self, lane: Lane, offered: int, greeting: int) -> None:
+    def greet(self, lane: Lane, offered: int, oldest: int, greeting: int) -> None:
         """Note what the latest hello offers of a lane."""
         self._sql.execute(
-            "UPDATE lanes SET offered = ?, greeted = ? WHERE id = ?", (offered, greeting, lane.id)
+            "UPDATE lanes SET offered = ?, oldest = ?, greeted = ? WHERE id = ?",
+            (offered, oldest, greeting, lane.id),
         )
 
     def entries(self, lane: Lane, first: int, last: int) -> dict[int, Entry]:
@@ -113,6 +114,7 @@ class Logbook:
 
     def advance(self, lane: Lane) -> None:
         """Move `through` over whatever now follows on it without a gap."""
+        lane = self._leave_behind(lane)
         row = self._sql.execute(
             "SELECT max(seq) FROM (SELECT seq, row_number() OVER (ORDER BY seq) AS place"
             " FROM entries WHERE lane_id = ? AND seq > ?) AS ahead WHERE seq = ? + place",
@@ -120,6 +122,18 @@ class Logbook:
         ).fetchone()
         if row[0] is not None:
             self._sql.execute("UPDATE lanes SET through = ? WHERE id = ?", (row[0], lane.id))
+
+    def _leave_behind(self, lane: Lane) -> Lane:
+        """Count as lost what the unit no longer has, once its oldest record is here."""
+        row = self._sql.execute(
+            "UPDATE lanes SET through = oldest - 1, gone = gone + oldest - 1 - through"
+            " - (SELECT count(*) FROM entries WHERE lane_id = id AND seq > through"
+            " AND seq < oldest) WHERE id = ? AND oldest > through + 1"
+            " AND EXISTS (SELECT 1 FROM entries WHERE lane_id = id AND seq = oldest)"
+            " RETURNING through",
+            (lane.id,),
+        ).fetchone()
+        return replace(lane, through=row[0]) if row else lane
 
     def ahead(self, lane: Lane, most: int) -> tuple[Range, ...]:
         """The lowest settled ranges above `through`."""

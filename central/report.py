@@ -145,7 +145,7 @@ def _lanes(sql: sqlite3.Connection, unit: str) -> tuple[LaneReport, ...]:
         "SELECT epoch, lane, through, coalesce(max(seq), 0),"
         " count(*) FILTER (WHERE outcome = 'taken'),"
         " count(*) FILTER (WHERE outcome = 'refused'),"
-        " count(*) FILTER (WHERE outcome = 'lost'), backed_up_through"
+        " gone + count(*) FILTER (WHERE outcome = 'lost'), backed_up_through"
         " FROM lanes LEFT JOIN entries ON lane_id = lanes.id"
         " WHERE unit = ? GROUP BY lanes.id ORDER BY lanes.id",
         (unit,),

@@ -22,8 +22,9 @@ CREATE TABLE units (
     greetings  INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
--- `offered` is `first` of the latest hello, `greeted` the number of that hello; `through` is the
--- highest contiguous settled seq, `told` what the newest receipt said of it.
+-- `offered` and `oldest` are `first` and `oldest` of the latest hello, `greeted` the number of
+-- that hello; `through` is the highest contiguous settled seq, `told` what the newest receipt said
+-- of it; `gone` counts what the unit no longer had when its oldest record came.
 CREATE TABLE lanes (
     id         INTEGER PRIMARY KEY,
     unit       TEXT NOT NULL REFERENCES units,
@@ -31,6 +32,8 @@ CREATE TABLE lanes (
     lane       TEXT NOT NULL,
     through    INTEGER NOT NULL DEFAULT 0,
     offered    INTEGER NOT NULL DEFAULT 1,
+    oldest     INTEGER NOT NULL DEFAULT 1,
+    gone       INTEGER NOT NULL DEFAULT 0,
     greeted    INTEGER NOT NULL DEFAULT 0,
     serial     INTEGER NOT NULL DEFAULT 0,
     told       INTEGER NOT NULL DEFAULT 0,

@@ -42,8 +42,7 @@ def pending(connection: Connection, destination: str, limit: int) -> list[dict[s
         place = (epoch, lane)
         for seq in _unconfirmed(connection, destination, place, limit - len(found)):
             rows = connection.execute(
-                f"SELECT {_COLUMNS} {_JOINED} "
-                "WHERE r.epoch = ? AND r.lane = ? AND r.seq = ?",
+                f"SELECT {_COLUMNS} {_JOINED} WHERE r.epoch = ? AND r.lane = ? AND r.seq = ?",
                 (destination, *place, seq),
             ).fetchall()
             found += _shown(connection, destination, rows)

@@ -14,7 +14,7 @@ from agent.store import settling
 from sync.contract.batch import gather
 from sync.contract.chunk import Chunk
 from sync.contract.hello import Hello, LaneOffer
-from sync.contract.ranges import minus
+from sync.contract.ranges import clip, minus
 from sync.outbox import BatchParcel, ChunkParcel
 from sync.plan import BlobView, LaneView, Piece, Plan, Stretch
 
@@ -61,12 +61,13 @@ class StoreOutbox:
         offers = []
         for state, oldest, head in self._lanes():
             self._live_from[state.epoch, state.lane] = state.last + 1
-            first = state.pending[0][0] if state.pending else state.last + 1
+            pending = clip(state.pending, oldest, state.last)
+            first = pending[0][0] if pending else state.last + 1
             offers.append(
                 LaneOffer(
                     epoch=state.epoch,
                     lane=state.lane,
-                    oldest=min(oldest, first),
+                    oldest=oldest,
                     first=first,
                     last=state.last,
                     head_hash=head.hex(),
@@ -121,10 +122,10 @@ class StoreOutbox:
             LaneView(
                 state.epoch,
                 state.lane,
-                state.pending,
+                clip(state.pending, oldest, state.last),
                 self._live_from.get((state.epoch, state.lane), 1),
             )
-            for state, _, _ in self._lanes()
+            for state, oldest, _ in self._lanes()
         ]
 
     def _batch(self, plan: Plan, place: Stretch, budget: int) -> BatchParcel:

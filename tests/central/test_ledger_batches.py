@@ -116,6 +116,7 @@ def test_batch_with_another_record_under_a_known_seq_is_refused_as_a_whole(
 def test_batch_that_does_not_chain_to_its_neighbour_is_refused(
     side: str, ledger: Ledger, twin: Twin, store: Store, folder: Path
 ) -> None:
+    """C-9.4: what contradicts the chain is refused as a stretch."""
     twin.write(*(new_line() for _ in range(4)))
     known, torn = ((1, 2), (3, 4)) if side == "before" else ((3, 4), (1, 2))
     take(ledger, twin.batch(*known))
@@ -138,6 +139,7 @@ def test_first_record_of_a_lane_follows_on_the_genesis(
 
 
 def test_unreadable_record_is_refused_alone(ledger: Ledger, twin: Twin, folder: Path) -> None:
+    """C-9.5: a refused record settles, and blocks nothing behind it."""
     known, plain = str(uuid.uuid4()), '"kind":"x"'
     bad = (
         b"not json at all",
@@ -183,6 +185,7 @@ def test_same_record_under_another_seq_is_settled_and_stored_once(
 def test_same_record_id_with_other_bytes_is_refused_alone(
     ledger: Ledger, twin: Twin, folder: Path
 ) -> None:
+    """C-9.3: a conflict, and the first is kept."""
     one = str(uuid.uuid4())
     first = new_line(record=one)
     twin.write(first, new_line(record=one, value=2), new_line())

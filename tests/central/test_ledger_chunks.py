@@ -95,6 +95,7 @@ def test_overlapping_bytes_already_held_are_not_overwritten(
 def test_wrong_blob_is_dropped_counted_and_asked_for_again(
     ledger: Ledger, greeted: Twin, folder: Path
 ) -> None:
+    """C-9.7: complete only when the hash is right."""
     *rest, last = cut(PICTURE)
     for piece in rest:
         held(ledger, greeted, piece)

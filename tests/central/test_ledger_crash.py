@@ -140,6 +140,7 @@ def test_full_disk_gives_no_receipt_and_mends_itself(
 
 
 def test_commit_that_fails_itself_gives_no_receipt(folder: Path, store: Store, twin: Twin) -> None:
+    """C-9.1: commit first, answer afterwards."""
     # A deferred constraint is weighed at COMMIT and nowhere before.
     store._sql.executescript(
         "CREATE TABLE pledge (unit TEXT REFERENCES units DEFERRABLE INITIALLY DEFERRED);"

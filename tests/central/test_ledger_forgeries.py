@@ -71,6 +71,7 @@ def forgeries(twin: Twin) -> list[Forgery]:
 def test_forged_message_is_counted_changes_nothing_and_is_not_answered(
     number: int, ledger: Ledger, twin: Twin, store: Store, folder: Path
 ) -> None:
+    """C-3.4: topic against header, retained messages, strangers."""
     twin.write(new_line())
     cases = forgeries(twin)
     assert len(cases) == 17

@@ -8,6 +8,7 @@ import pytest
 
 from central.backup import back_up, declare_restored
 from central.ledger import GROUP_MAX, Inbound, Ledger
+from central.report import status
 from central.store import create, open_store
 from sync.contract.chunk import Chunk
 from sync.contract.envelope import key_id
@@ -41,6 +42,7 @@ def travel(receipt: Receipt, twin: Twin) -> int:
 
 
 def test_hello_is_answered_on_every_offered_lane(ledger: Ledger, twin: Twin, store: Store) -> None:
+    """C-6.4: one receipt a lane, each with the hello's session."""
     twin.write(new_line(), new_line())
     ledger.commit([twin.batch(1, 2)])
     session = str(uuid.uuid4())
@@ -87,6 +89,7 @@ def test_more_gaps_than_a_receipt_takes_shrink_what_it_speaks_of(
 def test_more_refusals_than_a_receipt_takes_hold_it_back_before_the_first_not_listed(
     ledger: Ledger, twin: Twin
 ) -> None:
+    """C-9.6: the lowest refusals first, and nothing said beyond them."""
     twin.write(new_line(), *(b"broken %d" % number for number in range(100)), new_line())
     receipt = receipt_of(ledger, twin.batch(1, 102))
     assert [r.seq for r in receipt.refused] == list(range(2, 66))
@@ -163,6 +166,7 @@ def test_backed_up_through_is_told_once_a_backup_was_made(
 def test_restored_centre_takes_a_new_epoch_and_says_what_it_lacks(
     ledger: Ledger, twin: Twin, store: Store, folder: Path, tmp_path: Path
 ) -> None:
+    """C-9.9: another central epoch after a restore."""
     twin.write(new_line(), new_line())
     ledger.commit([twin.batch(1, 1)])
     copy = tmp_path / "copy"
@@ -177,6 +181,7 @@ def test_restored_centre_takes_a_new_epoch_and_says_what_it_lacks(
 
 
 def test_simulated_centre_takes_simulated_units_only(tmp_path: Path) -> None:
+    """C-9.8: nothing of another origin, by root, hello or context."""
     create(tmp_path, "simulated")
     with closing(open_store(tmp_path)) as store:
         clinical, simulated = Twin(), Twin(origin="simulated")
@@ -187,3 +192,18 @@ def test_simulated_centre_takes_simulated_units_only(tmp_path: Path) -> None:
         ledger = Ledger(store)
         assert dict(ledger.commit([clinical.batch(1, 1)]).refused) == {"origin": 1}
         assert receipt_of(ledger, simulated.batch(1, 1)).refused == ()
+
+
+def test_what_a_unit_no_longer_has_is_counted_lost_once_its_oldest_is_here(
+    ledger: Ledger, twin: Twin, folder: Path
+) -> None:
+    """C-9.10: a centre that lost its database takes up from `oldest`."""
+    twin.write(*(new_line() for _ in range(6)))
+    assert receipt_of(ledger, twin.hello(4, oldest=4)).through == 0
+    receipt = receipt_of(ledger, twin.batch(6, 6))
+    assert (receipt.through, receipt.missing) == (0, ((1, 5),))
+    receipt = receipt_of(ledger, twin.batch(4, 5))
+    assert (receipt.through, receipt.head_hash) == (6, twin.value(6).hex())
+    (lane,) = status(folder).units[0].lanes
+    assert (lane.lost, lane.taken) == (3, 3)
+    assert receipt_of(ledger, twin.hello(4, oldest=4)).through == 6
