@@ -57,6 +57,7 @@ class Why(StrEnum):
     IMPOSSIBLE = "impossible"
     ANOTHER_UNIT = "another-unit"
     UNKNOWN_EPOCH = "unknown-epoch"
+    UNPROVEN = "unproven-central-epoch"
 
     @property
     def alarming(self) -> bool:
@@ -97,15 +98,20 @@ def settle(
     receipt: Receipt,
     hash_at: Callable[[int], bytes | None],
     retired: frozenset[str] = frozenset(),
+    *,
+    fresh: bool = True,
 ) -> Verdict:
     """Weigh a verified receipt of this epoch and lane (contract, part 8).
 
     `hash_at` gives our chain's value at a seq (the genesis at 0); `retired` are the central
-    epochs that were followed by another.
+    epochs that were followed by another. `fresh`: it answers the newest hello, so it can't be
+    an old one; only such a receipt may bring another central epoch (C-8.3).
     """
     same = receipt.central_epoch == state.central_epoch
     if receipt.central_epoch in retired:
         return Ignored(Why.RETIRED)
+    if not same and not fresh:
+        return Ignored(Why.UNPROVEN)
     if same and receipt.serial <= state.serial:
         return Ignored(Why.REPEATED if receipt.serial == state.serial else Why.STALE)
     if receipt.last > state.last:

@@ -50,6 +50,7 @@ class StoreOutbox:
         self._origin = origin
         self._live_from: dict[tuple[str, str], int] = {}
         self._woken = asyncio.Event()
+        self._session = ""
 
     def wake(self) -> None:
         """Something was stored: whoever waits for it looks again."""
@@ -58,6 +59,7 @@ class StoreOutbox:
 
     async def hello(self, session: str) -> Hello:
         """Offer every lane of the present epoch; what comes later counts as live."""
+        self._session = session
         offers = []
         for state, oldest, head in self._lanes():
             self._live_from[state.epoch, state.lane] = state.last + 1
@@ -96,8 +98,11 @@ class StoreOutbox:
 
     async def settle(self, receipt: Receipt) -> Verdict:
         """Apply a verified receipt in one transaction."""
+        fresh = receipt.answers == self._session
         verdict = await self._writer.write(
-            lambda connection: settling.apply(connection, self._destination, self._unit, receipt)
+            lambda connection: settling.apply(
+                connection, self._destination, self._unit, receipt, fresh=fresh
+            )
         )
         self.wake()
         return verdict

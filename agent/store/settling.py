@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from sync.contract.receipt import Held, Receipt
 
 
-def apply(connection: Connection, destination: str, unit: str, receipt: Receipt) -> Verdict:
-    """Weigh a verified receipt and write down what it settles, all or nothing."""
+def apply(
+    connection: Connection, destination: str, unit: str, receipt: Receipt, *, fresh: bool
+) -> Verdict:
+    """Weigh a verified receipt and write down what it settles, all or nothing.
+
+    `fresh`: it answers the newest hello.
+    """
     if receipt.unit != unit:
         return _alarmed(connection, Ignored(Why.ANOTHER_UNIT))
     state = load(connection, destination, receipt.epoch, receipt.lane)
@@ -28,6 +33,7 @@ def apply(connection: Connection, destination: str, unit: str, receipt: Receipt)
         receipt,
         lambda seq: hash_at(connection, receipt.epoch, receipt.lane, seq),
         _retired(connection, destination),
+        fresh=fresh,
     )
     if isinstance(verdict, Settled):
         _follow_epoch(connection, destination, receipt.central_epoch)
@@ -96,6 +102,7 @@ _WORDS = {
     Why.RETIRED: "a receipt of a centre that was since replaced was ignored",
     Why.IMPOSSIBLE: "a receipt names another history than this unit's and was ignored",
     Why.ANOTHER_UNIT: "a receipt for another unit was ignored",
+    Why.UNPROVEN: "a receipt of another centre that answers no question of ours was ignored",
     Why.UNKNOWN_EPOCH: "a receipt for an epoch this unit never had was ignored",
 }
 

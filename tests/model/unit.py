@@ -69,6 +69,7 @@ class PureUnit:
         self._state = LaneState(self.epoch, LANE, 0)
         self._retired: set[str] = set()
         self._live_from = 1
+        self._session = ""
 
     def record(self, line: bytes, blob: bytes | None) -> None:
         """Save a line and its blob."""
@@ -91,7 +92,8 @@ class PureUnit:
             last=len(self.lines),
             head_hash=self.hashes[-1].hex(),
         )
-        return Hello(unit=self.unit, session=str(uuid.uuid4()), origin="simulated", lanes=(offer,))
+        self._session = str(uuid.uuid4())
+        return Hello(unit=self.unit, session=self._session, origin="simulated", lanes=(offer,))
 
     def next_parcel(self, *, chunks: bool) -> Parcel | None:
         """What the plan would send now."""
@@ -120,6 +122,7 @@ class PureUnit:
             receipt,
             lambda seq: self.hashes[seq] if seq < len(self.hashes) else None,
             frozenset(self._retired),
+            fresh=receipt.answers == self._session,
         )
         if isinstance(verdict, Settled):
             self._follow(receipt)
