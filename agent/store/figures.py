@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 def figures(connection: Connection, destination: str) -> dict[str, Any]:
     """What is on the truck, what the centre has confirmed, what waits and since when."""
     lanes = [_lane(connection, destination, *row) for row in _lanes(connection)]
+    before, refused_before = _closed(connection, destination)
     return {
-        "saved": sum(lane["last"] for lane in lanes),
-        "confirmed": sum(lane["confirmed"] for lane in lanes),
+        "saved": sum(lane["last"] for lane in lanes) + before,
+        "confirmed": sum(lane["confirmed"] for lane in lanes) + before - refused_before,
         "pending": sum(lane["pending"] for lane in lanes),
         "refused": sum(lane["refused"] for lane in lanes),
         "lanes": {lane["lane"]: lane for lane in lanes},
@@ -35,6 +36,25 @@ def figures(connection: Connection, destination: str) -> dict[str, Any]:
 
 def _lanes(connection: Connection) -> list[tuple[str, str]]:
     return list(connection.execute("SELECT epoch, lane FROM lane JOIN unit USING (epoch)"))
+
+
+def _closed(connection: Connection, destination: str) -> tuple[int, int]:
+    """How many records the closed epochs hold, and how many of those were refused.
+
+    They are settled to the last one: what was not has moved into the epoch that followed.
+    """
+    held = _one(
+        connection,
+        "SELECT coalesce(sum(last - moved), 0) FROM lane JOIN epoch USING (epoch) "
+        "WHERE closed IS NOT NULL",
+    )
+    refused = _one(
+        connection,
+        "SELECT count(*) FROM exception JOIN epoch USING (epoch) "
+        "WHERE closed IS NOT NULL AND destination = ?",
+        destination,
+    )
+    return held, refused
 
 
 def _lane(connection: Connection, destination: str, epoch: str, lane: str) -> dict[str, Any]:

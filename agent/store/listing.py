@@ -17,7 +17,7 @@ _COLUMNS = (
     "r.summary, x.code, x.reason, t.why"
 )
 _JOINED = (
-    "FROM record AS r JOIN unit USING (epoch) "
+    "FROM record AS r "
     "LEFT JOIN exception AS x ON x.destination = ? AND x.epoch = r.epoch AND x.lane = r.lane "
     "AND x.seq = r.seq LEFT JOIN tray AS t ON t.record_id = r.record_id "
     "AND t.assigned_by IS NULL"

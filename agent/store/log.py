@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from agent.capture import record_id, record_line, summary
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
 LANES = {"audit": "background", "telemetry": "background"}
 PIECE = 64 << 10
 """Bytes of a blob in one row."""
-_BEFORE_OPENING = timedelta(minutes=2)
+_WHOLE_SECONDS = 19
+"""Devices give their time in whole seconds: so many characters of it are compared."""
 
 
 def append(connection: Connection, capture: Capture) -> Stored:
@@ -73,7 +73,7 @@ def _subject(connection: Connection, capture: Capture) -> tuple[Subject | None, 
     if row is None:
         return None, "no consultation was open in this box"
     subject = Subject(*row)
-    if utc_text(effective(capture) + _BEFORE_OPENING) < subject.opened:
+    if utc_text(effective(capture))[:_WHOLE_SECONDS] < subject.opened[:_WHOLE_SECONDS]:
         return None, "the reading is older than the open consultation"
     return subject, ""
 

@@ -36,6 +36,7 @@ CREATE TABLE lane (
     last       INTEGER NOT NULL DEFAULT 0,
     head       BLOB NOT NULL,
     oldest     INTEGER NOT NULL DEFAULT 1,
+    moved      INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (epoch, lane)
 ) STRICT, WITHOUT ROWID;
 

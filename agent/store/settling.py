@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agent.clock import now, utc_text
+from agent.store import epochs
 from sync.contract.fields import GENESIS
 from sync.contract.ranges import Ranges, union
-from sync.lane import Ignored, LaneState, Settled, Verdict, Why, settle
+from sync.lane import Ignored, LaneState, RestoredCopy, Settled, Verdict, Why, settle
 
 if TYPE_CHECKING:
     from agent.store.connection import Connection
@@ -25,6 +26,8 @@ def apply(
     """
     if receipt.unit != unit:
         return _alarmed(connection, Ignored(Why.ANOTHER_UNIT))
+    if epochs.is_closed(connection, receipt.epoch):
+        return Ignored(Why.CLOSED_EPOCH)
     state = load(connection, destination, receipt.epoch, receipt.lane)
     if state is None:
         return _alarmed(connection, Ignored(Why.UNKNOWN_EPOCH))
@@ -35,6 +38,9 @@ def apply(
         _retired(connection, destination),
         fresh=fresh,
     )
+    if isinstance(verdict, RestoredCopy):
+        epochs.fork(connection, destination, "the centre knows more of this unit than it does")
+        alarm(connection, "restored-copy", _RESTORED)
     if isinstance(verdict, Settled):
         _follow_epoch(connection, destination, receipt.central_epoch)
         _save(connection, destination, verdict)
@@ -97,6 +103,7 @@ def alarm(connection: Connection, code: str, detail: str) -> None:
     )
 
 
+_RESTORED = "this is an older copy of a unit that went on elsewhere: it began a new epoch"
 _WORDS = {
     Why.STALE: "a receipt older than one already taken was ignored",
     Why.RETIRED: "a receipt of a centre that was since replaced was ignored",

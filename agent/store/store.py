@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Database
 
-from agent.clock import Stamp, now, utc_text
 from agent.errors import Conflict, StoreBroken, StoreBusy
-from agent.store import frames, log, schema
+from agent.store import epochs, frames, log, schema
 from agent.store.connection import Connection, open_reader, open_writer
 from agent.store.keys import sync_folder
 from agent.store.outbox import StoreOutbox
 from agent.store.writer import Writer
-from sync.contract.fields import GENESIS, LANES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from agent.capture import Capture
+    from agent.clock import Stamp
     from drivers.base import Device, RawFrame, Stored
     from sync.contract.hello import Origin
 
@@ -152,18 +151,10 @@ def _prepare(connection: Connection, unit: str, origin: Origin) -> None:
 
 
 def _bear(connection: Connection, unit: str, origin: Origin) -> None:
-    epoch = str(uuid.uuid4())
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(
-        "INSERT INTO epoch (epoch, opened) VALUES (?, ?)", (epoch, utc_text(now().wall))
-    )
-    connection.execute(
         "INSERT INTO unit (one, name, origin, state_id, epoch) VALUES (1, ?, ?, ?, ?)",
-        (unit, origin, str(uuid.uuid4()), epoch),
-    )
-    connection.executemany(
-        "INSERT INTO lane (epoch, lane, head) VALUES (?, ?, ?)",
-        ((epoch, lane, GENESIS) for lane in LANES),
+        (unit, origin, str(uuid.uuid4()), epochs.bear(connection)),
     )
     connection.execute("COMMIT")
 

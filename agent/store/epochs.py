@@ -1,0 +1,101 @@
+"""Epochs: a log's history, and how it forks into a new one when it turns out not to be alone."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from agent.clock import now, utc_text
+from agent.store import settling
+from sync.contract.batch import link
+from sync.contract.fields import GENESIS, LANES
+from sync.contract.ranges import total
+
+if TYPE_CHECKING:
+    from agent.store.connection import Connection
+
+
+def bear(connection: Connection) -> str:
+    """Write a new epoch with its empty lanes; give its id."""
+    epoch = str(uuid.uuid4())
+    connection.execute(
+        "INSERT INTO epoch (epoch, opened) VALUES (?, ?)", (epoch, utc_text(now().wall))
+    )
+    connection.executemany(
+        "INSERT INTO lane (epoch, lane, head) VALUES (?, ?, ?)",
+        ((epoch, lane, GENESIS) for lane in LANES),
+    )
+    return epoch
+
+
+def fork(connection: Connection, destination: str, reason: str) -> str:
+    """Close the present epoch and go on in a new one, in the writer's transaction.
+
+    What no receipt has settled is logged anew, in order and byte for byte: at the centre the
+    same record id with the same bytes is the same record. The old chain's values stay as anchors.
+    """
+    (old,) = connection.execute("SELECT epoch FROM unit").fetchone()
+    new = bear(connection)
+    for (lane,) in connection.execute(
+        "SELECT lane FROM lane WHERE epoch = ? ORDER BY lane", (old,)
+    ).fetchall():
+        _move(connection, destination, lane, old, new)
+    connection.execute(
+        "UPDATE epoch SET closed = ?, reason = ? WHERE epoch = ?",
+        (utc_text(now().wall), reason, old),
+    )
+    connection.execute("UPDATE unit SET epoch = ?", (new,))
+    return new
+
+
+def is_closed(connection: Connection, epoch: str) -> bool:
+    """Whether this unit once had the epoch, and has left it."""
+    row = connection.execute("SELECT closed FROM epoch WHERE epoch = ?", (epoch,)).fetchone()
+    return row is not None and row[0] is not None
+
+
+def _move(connection: Connection, destination: str, lane: str, old: str, new: str) -> None:
+    state = settling.load(connection, destination, old, lane)
+    if state is None:
+        return
+    head, seq = GENESIS, 0
+    for first, last in state.pending:
+        rows = connection.execute(
+            "SELECT seq, line, hash, record_id FROM record "
+            "WHERE epoch = ? AND lane = ? AND seq BETWEEN ? AND ? ORDER BY seq",
+            (old, lane, first, last),
+        ).fetchall()
+        for before, line, own, record in rows:
+            seq += 1
+            after = link(head, line)
+            _move_record(connection, (old, lane, before, own), (new, lane, seq, head, after))
+            connection.execute(
+                "UPDATE identity SET epoch = ?, seq = ? WHERE record_id = ?", (new, seq, record)
+            )
+            head = after
+    connection.execute(
+        "UPDATE lane SET last = ?, head = ? WHERE epoch = ? AND lane = ?", (seq, head, new, lane)
+    )
+    connection.execute(
+        "UPDATE lane SET moved = ? WHERE epoch = ? AND lane = ?",
+        (total(state.pending), old, lane),
+    )
+
+
+def _move_record(
+    connection: Connection,
+    old: tuple[str, str, int, bytes],
+    new: tuple[str, str, int, bytes, bytes],
+) -> None:
+    connection.execute("INSERT INTO anchor (epoch, lane, seq, hash) VALUES (?, ?, ?, ?)", old)
+    connection.execute(
+        "UPDATE record SET epoch = ?, lane = ?, seq = ?, prev_hash = ?, hash = ? "
+        "WHERE epoch = ? AND lane = ? AND seq = ?",
+        (*new, *old[:3]),
+    )
+    for table in ("record_blob", "reference"):
+        connection.execute(
+            f"UPDATE {table} SET epoch = ?, seq = ? "  # noqa: S608 - our own words
+            "WHERE epoch = ? AND lane = ? AND seq = ?",
+            (new[0], new[2], *old[:3]),
+        )

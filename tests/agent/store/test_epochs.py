@@ -1,0 +1,138 @@
+"""A folder that was restored from a copy, while its original went on: nothing lost or doubled."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from typing import TYPE_CHECKING
+
+from agent.store import epochs, settling
+from agent.store.figures import figures
+from agent.store.listing import pending, readings
+from sync.lane import Ignored, RestoredCopy, Settled, Why
+from sync.plan import Plan
+from tests.model.centre import ModelCentre
+from tests.model.unit import LANE
+
+from .truck import UNIT, capture, open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.store.outbox import StoreOutbox
+    from agent.store.store import Store
+
+
+async def drain(outbox: StoreOutbox, centre: ModelCentre) -> None:
+    """Say hello, settle the answers, send everything, settle the receipts."""
+    for receipt in centre.greet(await outbox.hello(str(uuid.uuid4()))):
+        await outbox.settle(receipt)
+    plan = Plan()
+    while plan.stretch(outbox._views()) is not None:
+        parcel = await outbox.next_batch(plan, 2000)
+        await outbox.settle(centre.take_batch(parcel.batch))
+        plan.arrive(parcel.place)
+    while plan.piece(outbox._blobs(), 1000) is not None:
+        chunk = await outbox.next_chunk(plan, 1000)
+        lane = (outbox._lanes()[0][0].epoch, LANE)
+        await outbox.settle(centre.take_chunk(chunk.chunk, lane))
+        plan.arrive(chunk.place)
+
+
+def at_centre(centre: ModelCentre) -> dict[str, bytes]:
+    """Every record by its id; the same id always with the same bytes."""
+    found: dict[str, bytes] = {}
+    for entries in centre.ledger.entries.values():
+        for _, _, line in entries.values():
+            record = json.loads(line)["record"]
+            assert found.setdefault(record, line) == line
+    return found
+
+
+def in_store(store: Store) -> set[str]:
+    return {row[0] for row in store.reader.execute("SELECT record_id FROM record")}
+
+
+async def test_restored_copy_begins_a_new_epoch_and_loses_nothing(tmp_path: Path) -> None:
+    centre = ModelCentre(UNIT)
+    original = open_store(tmp_path / "a")
+    first = original.outbox("centre")
+    for n in range(5):
+        await original.record(capture(b"before %d" % n, blobs=(b"picture %d" % n,)))
+    await drain(first, centre)
+    shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=shutil.ignore_patterns("lock"))
+    for n in range(5):
+        await original.record(capture(b"original %d" % n))
+    await drain(first, centre)
+    everything = in_store(original)
+    original.close()
+
+    copy = open_store(tmp_path / "b")
+    try:
+        outbox = copy.outbox("centre")
+        for n in range(3):
+            await copy.record(capture(b"copy %d" % n, blobs=(b"later %d" % n,)))
+        old = (await outbox.hello(str(uuid.uuid4()))).lanes[0].epoch
+        hello = await outbox.hello(str(uuid.uuid4()))
+        verdicts = [await outbox.settle(each) for each in centre.greet(hello)]
+        assert any(isinstance(each, RestoredCopy) for each in verdicts)
+        assert (await outbox.hello(str(uuid.uuid4()))).lanes[0].epoch != old
+        await drain(outbox, centre)
+        everything |= in_store(copy)
+        assert set(at_centre(centre)) == everything
+        found = figures(copy.reader, "centre")
+        assert (found["saved"], found["confirmed"], found["pending"]) == (8, 8, 0)
+        assert [alarm["code"] for alarm in found["alarms"]] == ["restored-copy"]
+        assert {each["where"] for each in readings(copy.reader, "centre", 99)} == {"confirmed"}
+        assert len(readings(copy.reader, "centre", 99)) == 8
+        assert pending(copy.reader, "centre", 99) == []
+    finally:
+        copy.close()
+
+
+async def test_receipt_of_a_closed_epoch_is_ignored_silently(tmp_path: Path) -> None:
+    centre = ModelCentre(UNIT)
+    store = open_store(tmp_path / "a")
+    try:
+        outbox = store.outbox("centre")
+        await store.record(capture(b"one"))
+        await drain(outbox, centre)
+        lane = (store.epoch, LANE)
+        late = centre.receipt(lane)
+        await store.writer.write(lambda c: epochs.fork(c, "centre", "test"))
+        assert await outbox.settle(late) == Ignored(Why.CLOSED_EPOCH)
+        assert figures(store.reader, "centre")["alarms"] == []
+    finally:
+        store.close()
+
+
+async def test_fork_keeps_the_old_chain_as_anchors(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "a")
+    try:
+        for n in range(4):
+            await store.record(capture(b"%d" % n))
+        before = dict(store.reader.execute("SELECT seq, hash FROM record").fetchall())
+        old = store.epoch
+        new = await store.writer.write(lambda c: epochs.fork(c, "centre", "test"))
+        for seq, own in before.items():
+            assert settling.hash_at(store.reader, old, LANE, seq) == own
+        rows = store.reader.execute("SELECT epoch, seq, hash FROM record ORDER BY seq").fetchall()
+        assert [(row[0], row[1]) for row in rows] == [(new, seq) for seq in (1, 2, 3, 4)]
+        assert {row[1]: row[2] for row in rows} == before, "genesis and lines are the same"
+    finally:
+        store.close()
+
+
+async def test_settled_verdict_leaves_the_epoch_alone(tmp_path: Path) -> None:
+    centre = ModelCentre(UNIT)
+    store = open_store(tmp_path / "a")
+    try:
+        outbox = store.outbox("centre")
+        await store.record(capture(b"one"))
+        receipts = centre.greet(await outbox.hello(str(uuid.uuid4())))
+        verdicts = [await outbox.settle(each) for each in receipts]
+        assert all(isinstance(each, Settled) for each in verdicts)
+        assert figures(store.reader, "centre")["alarms"] == []
+    finally:
+        store.close()
