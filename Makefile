@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # What the tests start beside Python: command:Debian package.
-TOOLS := mosquitto:mosquitto dciodvfy:dicom3tools systemd-analyze:systemd
+TOOLS := mosquitto:mosquitto dciodvfy:dicom3tools systemd-analyze:systemd dbus-daemon:dbus
 
 demo: $(VENV)/.lab
 	@$(BIN)/qafila demo

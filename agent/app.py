@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from sqlcipher3 import dbapi2 as sqlite
 
-from agent import __version__, control, status_file
+from agent import __version__, control, preview, status_file
 from agent.board import Board
 from agent.clock import boot_id, now
 from agent.consultations import close_consultation, open_boxes, open_consultation
+from agent.device_verbs import DeviceVerbs, text
+from agent.errors import StoreBroken, StoreFull
 from agent.notify import notify, watchdog_interval
 from agent.recovery import recover
 from agent.stations import Stations
+from agent.store.connection import translate
 from agent.store.figures import figures
 from agent.store.keys import load_key
 from agent.store.store import Store
 from agent.supervisor import keep
-from agent.uplink import DESTINATION, Impulse, build_uplink
+from agent.uplink import DESTINATION, Impulse, build_uplink, shown
+from drivers.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,9 +41,8 @@ _LOG = structlog.get_logger("qafila")
 
 
 async def run(settings: Settings) -> None:
-    """Run the agent until SIGTERM or SIGINT. Raises what makes it impossible to start."""
-    folder = Path(settings.unit.state)
-    store = Store.open(folder, load_key(folder), settings.unit.name, settings.unit.origin)
+    """Run the agent until SIGTERM or SIGINT. AgentError where it can't start or go on."""
+    store = _open(settings)
     try:
         await _Agent(store, settings).run()
     finally:
@@ -50,8 +57,11 @@ class _Agent:
         self._settings = settings
         self._board = Board()
         self._stations = Stations(store, self._board, settings)
+        self._device_verbs = DeviceVerbs(store, self._stations, settings)
         self._impulse = Impulse()
-        self._uplink = build_uplink(store, settings, self._impulse)
+        self._begun = time.monotonic()
+        self._uplink, self._no_uplink = _uplink(store, settings, self._impulse)
+        self._unwritten = False
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -73,6 +83,7 @@ class _Agent:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._until_stopped(), name="stop")
             tasks.create_task(self._control(), name="control")
+            tasks.create_task(self._preview(), name="preview")
             tasks.create_task(self._tell_status(), name="status")
             tasks.create_task(self._watch_store(), name="watchdog")
             tasks.create_task(self._stations.run(), name="stations")
@@ -92,7 +103,8 @@ class _Agent:
         """Ping systemd only after the writer has answered; end with a broken store."""
         interval = watchdog_interval()
         while True:
-            await self._store.writer.answer()
+            with contextlib.suppress(StoreFull):  # of a job in the same commit: it has answered
+                await self._store.writer.answer()
             if interval is not None:
                 notify("WATCHDOG=1")
             await asyncio.sleep(interval or STATUS_EVERY)
@@ -105,8 +117,11 @@ class _Agent:
     def _write_status(self) -> None:
         try:
             status_file.write(self._store.folder, self.status())
+            self._unwritten = False
         except OSError as error:
-            _LOG.warning("status-unwritten", reason=error.strerror)
+            if not self._unwritten:
+                _LOG.warning("status-unwritten", reason=error.strerror)
+            self._unwritten = True
 
     def status(self) -> dict[str, Any]:
         """How the unit is; no patient data."""
@@ -118,27 +133,29 @@ class _Agent:
             "origin": self._store.origin,
             "boot": boot_id(),
             "written": status_file.moment(),
+            "running_seconds": round(time.monotonic() - self._begun),
             "clock": stamp.clock,
-            "store": figures(self._store.reader, DESTINATION),
-            "consultations": open_boxes(self._store.reader),
-            "uplink": self._uplink_shown(),
+            "disk": _disk(self._store.folder),
+            **self._of_store(),
+            "uplink": shown(self._uplink, self._no_uplink),
             "devices": self._board.shown(),
             "unbound": list(self._board.unbound),
         }
 
-    def _uplink_shown(self) -> dict[str, Any]:
-        if self._uplink is None:
-            return {"state": "none", "detail": "no uplink is set"}
-        state, clock = self._uplink.state, asyncio.get_running_loop().time()
-        last = state.last_receipt
-        return {
-            "state": state.state,
-            "detail": state.detail,
-            "for_seconds": round(clock - state.since),
-            "connections": state.connections,
-            "last_receipt_seconds": None if last is None else round(clock - last),
-            "ignored": dict(state.ignored),
-        }
+    def _of_store(self) -> dict[str, Any]:
+        reader = self._store.reader
+        try:
+            return {"store": figures(reader, DESTINATION), "consultations": open_boxes(reader)}
+        except sqlite.Error as error:
+            raise translate(error) from None
+
+    async def _preview(self) -> None:
+        """Nothing is recorded by it: where it can't listen, the unit works on without it."""
+        folder = Path(self._settings.unit.runtime)
+        try:
+            await preview.serve(folder, self._stations.next_frame)
+        except control.CantListen as wrong:
+            _LOG.error("no-preview", remedy=str(wrong))
 
     async def _control(self) -> None:
         await control.serve(
@@ -150,6 +167,7 @@ class _Agent:
                 "close": self._close,
                 "snapshot": self._snapshot,
                 "reconnect": self._reconnect,
+                **self._device_verbs.verbs(),
             },
         )
 
@@ -160,14 +178,14 @@ class _Agent:
         return {"status": self.status()}
 
     async def _open(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        box, patient, actor = (_text(asked, key) for key in ("box", "patient", "actor"))
+        box, patient, actor = (text(asked, key) for key in ("box", "patient", "actor"))
         opened = await self._store.writer.write(
             lambda connection: open_consultation(connection, box, patient, actor)
         )
         return {"consultation": opened}
 
     async def _close(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        box = _text(asked, "box")
+        box = text(asked, "box")
         closed = await self._store.writer.write(
             lambda connection: close_consultation(connection, box)
         )
@@ -178,7 +196,7 @@ class _Agent:
         return {}
 
     async def _snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        stored = await self._stations.snapshot(_text(asked, "device"))
+        stored = await self._stations.snapshot(text(asked, "device"))
         return {"record": str(stored.record_id)}
 
 
@@ -186,8 +204,25 @@ class _Stopped(Exception):  # noqa: N818 - no error
     """Somebody asked us to stop."""
 
 
-def _text(asked: Mapping[str, Any], key: str) -> str:
-    value = asked[key]
-    if not isinstance(value, str) or not value:
-        raise ValueError(key)
-    return value
+def _open(settings: Settings) -> Store:
+    folder = Path(settings.unit.state)
+    try:
+        return Store.open(folder, load_key(folder), settings.unit.name, settings.unit.origin)
+    except OSError as error:
+        path = error.filename or folder
+        raise StoreBroken(f"$.unit.state: {path} can't be used: {error.strerror}") from None
+
+
+def _uplink(store: Store, settings: Settings, impulse: Impulse) -> tuple[Uplink | None, str]:
+    """The uplink, or why there is none: a wrong one must not keep the unit from recording."""
+    try:
+        return build_uplink(store, settings, impulse), ""
+    except Misconfigured as wrong:
+        _LOG.error("misconfigured", child="uplink", remedy=wrong.remedy)
+        return None, wrong.remedy
+
+
+def _disk(folder: Path) -> dict[str, int]:
+    """Bytes of the disk that the state folder is on: what we may still use, and its size."""
+    found = os.statvfs(folder)
+    return {"free": found.f_bavail * found.f_frsize, "size": found.f_blocks * found.f_frsize}

@@ -65,6 +65,7 @@ def record_line(capture: Capture, record: uuid.UUID, subject: Subject | None) ->
             "raw": {"sha256": capture.raw_sha256.hex(), "size": len(said.raw)},
             "device_time": said.device_time.isoformat() if said.device_time else None,
             "clock_trusted": said.clock_trusted,
+            "clock_offset_ms": said.clock_offset_ms,
             "user_slot": said.user_slot,
             "status": said.status,
             "quality": said.quality,

@@ -28,31 +28,48 @@ _LINE_MAX = 64 << 10
 _LOG = structlog.get_logger("qafila.control")
 
 
+class CantListen(AgentError):  # noqa: N818 - a state of the machine, not a mistake
+    """The socket can't be made; the text names the setting and the reason."""
+
+
+class RequestWrong(AgentError):  # noqa: N818 - says whose fault it is: the asker's
+    """A field of a request is missing or of another type."""
+
+
 async def serve(folder: Path, verbs: Mapping[str, Verb]) -> None:
-    """Listen until cancelled; readable and writable by the unit's group only."""
+    """Listen until cancelled; readable and writable by the unit's group only. CantListen."""
     path = _place(folder)
 
     async def attend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, ValueError, asyncio.IncompleteReadError):
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError, ValueError):
             while line := await reader.readline():
                 writer.write(json.dumps(await answer(line, verbs)).encode() + b"\n")
                 await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_unix_server(attend, path, limit=_LINE_MAX)
+    try:
+        server = await asyncio.start_unix_server(attend, path, limit=_LINE_MAX)
+    except OSError as error:
+        raise CantListen(f"$.unit.runtime: {path} can't be listened on: {_words(error)}") from None
     path.chmod(0o660)
     try:
-        async with server:
-            await server.serve_forever()
+        await asyncio.get_running_loop().create_future()  # until cancelled
     finally:
-        _place(folder)
+        server.close()  # and no wait for whoever holds a connection open
+        path.unlink(missing_ok=True)
 
 
 def _place(folder: Path) -> Path:
-    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     path = folder / SOCKET
-    path.unlink(missing_ok=True)
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CantListen(f"$.unit.runtime: {folder} can't be used: {_words(error)}") from None
     return path
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 async def answer(line: bytes, verbs: Mapping[str, Verb]) -> dict[str, Any]:
@@ -60,14 +77,12 @@ async def answer(line: bytes, verbs: Mapping[str, Verb]) -> dict[str, Any]:
     try:
         request = json.loads(line)
         verb = verbs[request["do"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {"ok": False, "error": f'ask {{"do": …}} with one of: {", ".join(verbs)}'}
     try:
         return {"ok": True, **await verb(request)}
     except (AgentError, DriverError) as error:
         return {"ok": False, "error": str(error)}
-    except (KeyError, TypeError, ValueError):
-        return {"ok": False, "error": f"{request['do']}: a field is missing or of another type"}
     except Exception:  # noqa: BLE001 - one bad verb must not take the unit down
         _LOG.exception("failed", do=request["do"])
         return {"ok": False, "error": "the program has a fault here: see the journal"}

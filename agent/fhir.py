@@ -48,9 +48,12 @@ def entries(capture: Capture, record: uuid.UUID, subject: Subject | None) -> lis
     resources = []
     if inside or panel.parts or not beside:
         resources.append(_panel(capture, record, subject, panel, inside))
-    for each in beside:
+    for index, each in enumerate(beside):
         quantity = QUANTITIES.get(each.code, Quantity(each.code, (), each.code))
-        resource = _observation(capture, record, each.code, subject, panel.category, quantity)
+        # A reading may carry one quantity several times (beat-to-beat intervals).
+        before = sum(earlier.code == each.code for earlier in beside[:index])
+        part = f"{each.code}/{before}" if before else each.code
+        resource = _observation(capture, record, part, subject, panel.category, quantity)
         resources.append(resource | {"valueQuantity": _quantity(each)})
     resources += [
         _document(capture, record, index, subject)

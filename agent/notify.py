@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 
@@ -12,7 +13,10 @@ def notify(message: str) -> None:
     if not path:
         return
     address = f"\0{path[1:]}" if path.startswith("@") else path
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+    with (
+        contextlib.suppress(OSError),  # a unit must not stop because nobody listens to how it is
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+    ):
         manager.sendto(message.encode(), address)
 
 

@@ -7,7 +7,10 @@ from importlib import import_module
 from itertools import groupby
 from typing import TYPE_CHECKING, cast
 
+import structlog
+
 from agent.capture import Capture
+from agent.errors import Conflict, StoreError, StoreFull
 from agent.store.frames import undecoded
 from drivers import DRIVERS
 from drivers.base import Decoded, Device, NoReading, Outcome
@@ -20,12 +23,22 @@ if TYPE_CHECKING:
     from agent.store.frames import KeptFrame
     from agent.store.store import Store
 
+_LOG = structlog.get_logger("qafila.recovery")
+
 
 async def recover(store: Store) -> int:
-    """Decode or quarantine every frame that nobody has decoded; give how many there were."""
+    """Decode or quarantine every frame that nobody has decoded; give how many there were.
+
+    One that can't be recovered stops neither the others nor the agent; what a full disk leaves
+    undecoded waits for the next start.
+    """
     frames = undecoded(store.reader)
     for _, same in groupby(frames, key=lambda frame: (frame.device, frame.driver)):
-        await _recover_device(store, list(same))
+        try:
+            await _recover_device(store, list(same))
+        except StoreFull as full:
+            _LOG.error("recovery-postponed", reason=str(full))
+            break
     return len(frames)
 
 
@@ -40,8 +53,8 @@ async def _recover_device(store: Store, frames: list[KeptFrame]) -> None:
         contents = [frame.content for frame in frames]
         await _settle(store, frames, _outcome(lambda: cast("Outcome", whole(contents, times))))
         return
-    decode = decoder(driver)
     for frame in frames:
+        decode = decoder(driver, frame.source)
         outcome = _outcome(partial(decode, frame.content, name=frame.name))
         await _settle(store, [frame], outcome)
 
@@ -51,28 +64,43 @@ def _outcome(decode: Callable[[], Outcome]) -> Outcome | ProtocolFault:
         return decode()
     except ProtocolFault as fault:
         return fault
+    except Exception:  # noqa: BLE001 - a bug in one decoder must not keep the unit from starting
+        return _our_fault()
+
+
+def _our_fault() -> ProtocolFault:
+    _LOG.exception("recovery-failed")
+    return ProtocolFault("the program has a fault here: see the journal")
 
 
 async def _settle(store: Store, frames: list[KeptFrame], outcome: Outcome | ProtocolFault) -> None:
     if isinstance(outcome, Decoded):
-        first = frames[0]
-        device = Device(first.device, first.driver, first.name)
-        numbers = tuple(frame.frame for frame in frames)
-        await store.record_all(
-            [
-                Capture(
-                    each,
-                    device,
-                    first.stamp,
-                    first.box,
-                    store.origin,
-                    card(first.driver).version,
-                    frames=numbers,
-                )
-                for each in outcome.readings
-            ]
-        )
+        outcome = await _record(store, frames, outcome)
+    if isinstance(outcome, Decoded):
         return
     done = "no-reading" if isinstance(outcome, NoReading) else "quarantined"
     for frame in frames:
         await store.conclude(frame.frame, done, outcome.reason)
+
+
+async def _record(
+    store: Store, frames: list[KeptFrame], decoded: Decoded
+) -> Decoded | ProtocolFault:
+    """Record what was decoded; a fault where it can't become a record."""
+    first = frames[0]
+    device = Device(first.device, first.driver, first.name)
+    numbers = tuple(frame.frame for frame in frames)
+    version = card(first.driver).version
+    captures = [
+        Capture(each, device, first.stamp, first.box, store.origin, version, frames=numbers)
+        for each in decoded.readings
+    ]
+    try:
+        await store.record_all(captures)
+    except Conflict as conflict:
+        return ProtocolFault(str(conflict))
+    except StoreError:
+        raise
+    except Exception:  # noqa: BLE001 - as above: what can't be recorded is kept and shown
+        return _our_fault()
+    return decoded

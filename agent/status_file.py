@@ -15,16 +15,15 @@ if TYPE_CHECKING:
 
 NAME = "status.json"
 VERSION = 1
+_TABLES = ("written", "disk", "store", "uplink", "devices")
 
 
 def write(folder: Path, status: dict[str, Any]) -> None:
     """Replace the file. It need not outlive a power cut, so nothing is fsynced."""
     fresh = folder / f".{NAME}.fresh"
-    file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-    try:
-        os.write(file, json.dumps(status, indent=1).encode())
-    finally:
-        os.close(file)
+    number = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+    with os.fdopen(number, "wb") as file:  # a bare write may stop half-way on a full disk
+        file.write(json.dumps(status, indent=1).encode())
     fresh.replace(folder / NAME)
 
 
@@ -34,6 +33,8 @@ def read(folder: Path) -> tuple[dict[str, Any], float]:
     status = json.loads(path.read_bytes())
     if not isinstance(status, dict) or status.get("version") != VERSION:
         raise ValueError("status.json was written by another version")
+    if not all(isinstance(status.get(key), dict) for key in _TABLES):
+        raise ValueError("status.json is not whole")
     return status, _age(status, path)
 
 

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.errors import StoreError, StoreFull
-from drivers.errors import Misconfigured, ProtocolFault, Unavailable
+from agent.errors import AgentError, Conflict, StoreError, StoreFull
+from drivers.errors import DriverError, Misconfigured, ProtocolFault, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 _AWAY = 1.0
 """Seconds until a device that is away is looked for again."""
+_STOOD = 25.0
+"""Seconds after which a child that runs is there again: longer than any attempt to open takes."""
 _FAULT_CEILING = 30.0
 _LOG = structlog.get_logger("qafila.supervisor")
 
@@ -28,38 +30,83 @@ async def keep(
 ) -> None:
     """Run a child for ever; ends by cancellation, a wrong setting, or a broken store.
 
-    Logs once when a child goes and once when it has come back.
+    Logs once when a child goes and once when it has come back and stood.
     """
-    failures, away = 0, ""
+    record = _Record(name)
     while True:
         try:
-            await child()
-            failures, away = 0, ""
+            await _run(child, record)
             wait = _AWAY
         except Unavailable as gone:
             report("unavailable", gone.reason)
-            if away != gone.reason:
-                _LOG.warning("away", child=name, reason=gone.reason)
-            failures, away, wait = 0, gone.reason, _AWAY
+            record.left(gone.reason)
+            wait = _AWAY
         except Misconfigured as wrong:
             report("misconfigured", wrong.remedy)
             _LOG.error("misconfigured", child=name, remedy=wrong.remedy)
             return
-        except (ProtocolFault, StoreFull) as fault:
-            failures += 1
+        except (ProtocolFault, StoreFull, Conflict) as fault:
             report("faulty", str(fault))
             _LOG.warning("faulty", child=name, reason=str(fault))
-            wait = _jittered(failures)
+            wait = record.failed()
         except StoreError:
             raise
         except Exception:  # noqa: BLE001 - a bug in one child must not take the others down
-            failures += 1
             report("failed", "the program has a fault here: see the journal")
             _LOG.exception("failed", child=name)
-            wait = _jittered(failures)
+            wait = record.failed()
         await asyncio.sleep(wait)
 
 
-def _jittered(failures: int) -> float:
-    ceiling = min(_FAULT_CEILING, 2.0 ** min(failures, 10))
-    return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - spreads retries, hides nothing
+async def _run(child: Callable[[], Awaitable[None]], record: _Record) -> None:
+    standing = asyncio.get_running_loop().call_later(_STOOD, record.stood)
+    try:
+        await child()
+    except ExceptionGroup as group:  # a child may have children, and they fail together
+        raise _one(group) from None
+    finally:
+        standing.cancel()
+
+
+def _one(group: ExceptionGroup) -> Exception:
+    """The error of ours that tells what happened; the whole group where a bug is among them."""
+    leaves = list(_leaves(group))
+    if not all(isinstance(each, AgentError | DriverError) for each in leaves):
+        return group
+    return next((each for each in leaves if isinstance(each, StoreError)), leaves[0])
+
+
+def _leaves(group: ExceptionGroup) -> Iterator[Exception]:
+    for each in group.exceptions:
+        if isinstance(each, ExceptionGroup):
+            yield from _leaves(each)
+        else:
+            yield each
+
+
+class _Record:
+    """What a child has done lately: whether it is away, how often it failed in a row."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._away = False
+        self._failures = 0
+
+    def left(self, reason: str) -> None:
+        """It is away; the log hears of it once, whatever else is found wrong meanwhile."""
+        if not self._away:
+            _LOG.warning("away", child=self._name, reason=reason)
+            self._away = True
+        self._failures = 0
+
+    def stood(self) -> None:
+        """It has run for a while: whatever was is over."""
+        if self._away:
+            _LOG.info("back", child=self._name)
+        self._away, self._failures = False, 0
+
+    def failed(self) -> float:
+        """It failed; give the seconds until it is to be tried again."""
+        self._failures += 1
+        ceiling = min(_FAULT_CEILING, 2.0 ** min(self._failures, 10))
+        return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - spreads retries, hides nothing

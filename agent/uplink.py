@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from agent.errors import KeyMissing
 from agent.identity import load_centre_key, load_unit_key
+from drivers.errors import Misconfigured
 from sync.contract import CONTRACT
 from sync.contract.topics import ROOTS
 from sync.mqtt import Broker, Certificates, Will, connect
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from agent.store.store import Store
-    from config.model import Settings
+    from config.model import Settings, Tls
     from config.model import Uplink as UplinkSettings
     from sync.contract.hello import Origin
     from sync.outbox import Link
@@ -50,10 +53,14 @@ class Impulse:
 
 
 def build_uplink(store: Store, settings: Settings, impulse: Impulse) -> Uplink | None:
-    """The uplink of a unit that has one; KeyMissing where a key is."""
+    """The uplink of a unit that has one; Misconfigured where a key or certificate is wrong."""
     if settings.uplink is None:
         return None
-    key, centre = load_unit_key(store.folder), load_centre_key(Path(settings.uplink.centre_key))
+    try:
+        key = load_unit_key(store.folder)
+        centre = load_centre_key(Path(settings.uplink.centre_key))
+    except KeyMissing as missing:
+        raise Misconfigured("uplink", str(missing)) from None
     broker = _broker(store.unit, store.origin, settings.uplink)
 
     def link() -> AbstractAsyncContextManager[Link]:
@@ -68,10 +75,7 @@ def build_uplink(store: Store, settings: Settings, impulse: Impulse) -> Uplink |
 
 
 def _broker(unit: str, origin: Origin, settings: UplinkSettings) -> Broker:
-    tls = settings.tls
-    certificates = None
-    if tls is not None:
-        certificates = Certificates(Path(tls.authority), Path(tls.certificate), Path(tls.key))
+    certificates = None if settings.tls is None else _certificates(settings.tls)
     return Broker(
         host=settings.host,
         port=settings.port,
@@ -80,6 +84,47 @@ def _broker(unit: str, origin: Origin, settings: UplinkSettings) -> Broker:
         certificates=certificates,
         keepalive=settings.keepalive,
     )
+
+
+def _certificates(tls: Tls) -> Certificates:
+    """The files of mutual TLS, found to be what they should be."""
+    paths = {name: Path(getattr(tls, name)) for name in ("authority", "certificate", "key")}
+    for name, path in paths.items():
+        try:
+            path.read_bytes()
+        except OSError as error:
+            why = f"$.uplink.tls.{name}: {path} can't be read: {error.strerror}"
+            raise Misconfigured("uplink", why) from None
+    try:
+        context = ssl.create_default_context(cafile=str(paths["authority"]))
+        context.load_cert_chain(paths["certificate"], paths["key"])
+    except ssl.SSLError:
+        why = "$.uplink.tls: these are no PEM files, or the key is not that of the certificate"
+        raise Misconfigured("uplink", why) from None
+    return Certificates(**paths)
+
+
+def shown(uplink: Uplink | None, why: str) -> dict[str, Any]:
+    """The uplink as `status.json` carries it; `why` there is none, empty where none is wanted."""
+    if uplink is None:
+        return {
+            "state": "misconfigured" if why else "none",
+            "detail": why or "no uplink is set",
+            "for_seconds": 0,
+            "connections": 0,
+            "last_receipt_seconds": None,
+            "ignored": {},
+        }
+    state, clock = uplink.state, asyncio.get_running_loop().time()
+    last = state.last_receipt
+    return {
+        "state": state.state,
+        "detail": state.detail,
+        "for_seconds": round(clock - state.since),
+        "connections": state.connections,
+        "last_receipt_seconds": None if last is None else round(clock - last),
+        "ignored": dict(state.ignored),
+    }
 
 
 def _state(unit: str, session: str, state: str) -> bytes:

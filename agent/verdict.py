@@ -6,11 +6,12 @@ Exit codes are those of Nagios plugins: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 class Level(IntEnum):
@@ -28,6 +29,8 @@ class Daemon(StrEnum):
     RUNNING = "running"
     SILENT = "not responding"
     DEAD = "not running"
+    CLOSED = "not for this user to ask"
+    UNASKED = "not asked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,13 @@ _STALE = 15.0
 """Seconds after which figures are said to be old although the agent answers."""
 _LINK_PATIENCE = 24 * 3600
 """Seconds without a receipt, with something pending, before somebody should look."""
-_ALARM_LEVELS = {"record-refused": Level.WARNING}
+_ALARM_PATIENCE = 7 * 24 * 3600
+"""Seconds for which an alarm is shown after it was last raised."""
+_DISK_LOW, _DISK_FULL = 1 << 30, 64 << 20
+"""Bytes left: somebody should look; readings are about to be lost."""
+
+
+_TROUBLE = frozenset({"unavailable", "misconfigured", "faulty", "failed", "needs-pairing"})
 
 
 def judge(status: Mapping[str, Any] | None, age: float, daemon: Daemon) -> Verdict:
@@ -54,10 +63,10 @@ def judge(status: Mapping[str, Any] | None, age: float, daemon: Daemon) -> Verdi
     remarks = tuple(sorted(_remarks(status), key=lambda remark: -remark[0]))
     figures = _figures(status)
     if daemon is not Daemon.RUNNING:
-        line = f"UNKNOWN: the agent is {daemon}; figures are {_seconds(age)} old: {figures}"
+        line = f"UNKNOWN: the agent is {daemon}; figures are {in_words(age)} old: {figures}"
         return Verdict(Level.UNKNOWN, line, remarks)
     if age > _STALE:
-        stale = (Level.WARNING, f"the agent answers, but its figures are {_seconds(age)} old")
+        stale = (Level.WARNING, f"the agent answers, but its figures are {in_words(age)} old")
         remarks = (stale, *remarks)
     level = max((remark[0] for remark in remarks), default=Level.OK)
     first = next((words for at, words in remarks if at == level and level), "")
@@ -78,8 +87,10 @@ def _figures(status: Mapping[str, Any]) -> str:
 
 
 def _remarks(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
+    yield from _of_disk(status["disk"]["free"])
     yield from _of_store(status["store"])
-    yield from _of_uplink(status["uplink"], status["store"]["pending"])
+    yield from _of_alarms(status["store"]["alarms"], status["written"]["wall"])
+    yield from _of_uplink(status)
     for name, device in status["devices"].items():
         yield from _of_device(name, device)
     if status["clock"] == "implausible":
@@ -93,25 +104,59 @@ def _of_store(store: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
         yield Level.WARNING, f"{frames} frames could not be decoded and are kept: {reasons}"
     if store["refused"]:
         yield Level.WARNING, f"{store['refused']} records were refused by the centre"
-    for alarm in store["alarms"]:
-        level = _ALARM_LEVELS.get(alarm["code"], Level.WARNING)
-        yield level, f"{alarm['detail']} ({alarm['count']} times, last {alarm['last_seen']})"
 
 
-def _of_uplink(uplink: Mapping[str, Any], pending: int) -> Iterator[tuple[Level, str]]:
+def _of_alarms(alarms: Iterable[Mapping[str, Any]], wall: float) -> Iterator[tuple[Level, str]]:
+    for alarm in alarms:
+        if wall - _wall(alarm["last_seen"]) < _ALARM_PATIENCE:
+            times = f"{alarm['count']} times, last {alarm['last_seen']}"
+            yield Level.WARNING, f"{alarm['detail']} ({times})"
+
+
+def _of_disk(free: int) -> Iterator[tuple[Level, str]]:
+    if free < _DISK_FULL:
+        yield Level.CRITICAL, "the disk is full, readings can't be saved: free some space now"
+    elif free < _DISK_LOW:
+        yield Level.WARNING, f"the disk is nearly full: {free >> 20} MiB are left"
+
+
+def _of_uplink(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
+    uplink = status["uplink"]
     if uplink["state"] == "none":
         return
-    last = uplink["last_receipt_seconds"]
-    silent = uplink["for_seconds"] if last is None else last
-    if pending and silent > _LINK_PATIENCE:
-        why = uplink["detail"] or uplink["state"]
-        yield Level.WARNING, f"no receipt for {_seconds(silent)}: {why}"
+    why = uplink["detail"] or uplink["state"]
+    if uplink["state"] in _TROUBLE:
+        yield Level.WARNING, f"the uplink is {uplink['state']}: {why}"
+    silent = _silent(status)
+    if status["store"]["pending"] and silent > _LINK_PATIENCE:
+        yield Level.WARNING, f"no receipt for {in_words(silent)}: {why}"
+
+
+def _silent(status: Mapping[str, Any]) -> float:
+    """Seconds without a receipt, also over restarts: then what waits tells since when."""
+    last = status["uplink"]["last_receipt_seconds"]
+    if last is not None:
+        return float(last)
+    oldest = (lane["oldest_pending"] for lane in status["store"]["lanes"].values())
+    waited = (status["written"]["wall"] - _wall(each) for each in oldest if each)
+    return float(max(status["running_seconds"], *waited, 0.0))
 
 
 def _of_device(name: str, device: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
-    if device["state"] in {"unavailable", "misconfigured", "faulty", "failed"}:
-        yield Level.WARNING, f"{name} is {device['state']}: {device['detail']}"
+    if device["state"] in _TROUBLE:
+        level = Level.CRITICAL if device["state"] == "failed" else Level.WARNING
+        yield level, f"{name} is {device['state']}: {device['detail']}"
+    for words in device.get("notes", {}).values():
+        yield Level.WARNING, f"{name}: {words}"
 
 
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"  # noqa: PLR2004
+def _wall(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
+def in_words(seconds: float) -> str:
+    """A duration: `4 s`, `12 min`, `3 h`, `2 days`."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"

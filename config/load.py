@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SAMPLE = "config/unit.toml"
-_REMEDIES = {
+REMEDIES = {
+    "$.unit": "give a table [unit] with a name",
     "$.unit.name": "1 to 32 of a-z, 0-9 and -, as in the unit's certificate",
     "$.unit.origin": 'set "clinical" or "simulated"',
     "$.unit.state": "an absolute path",
     "$.unit.runtime": "an absolute path",
+    "$.uplink": "a table [uplink]; leave it out for a unit that never has a link",
+    "$.uplink.tls": "a table [uplink.tls]; leave it out only on a machine of your own",
+    "$.bluetooth": "a table [bluetooth], or nothing",
     "$.uplink.host": "the name or address of the centre's broker",
     "$.uplink.port": "a whole number from 1 to 65535; 8883 is usual with TLS",
     "$.uplink.keepalive": "seconds, from 5 to 600",
     "$.uplink.centre_key": "the absolute path of the centre's public key (PEM)",
+    "$.uplink.tls.authority": "the absolute path of the authority's certificate (PEM)",
+    "$.uplink.tls.certificate": "the absolute path of the unit's certificate (PEM)",
+    "$.uplink.tls.key": "the absolute path of the key of the unit's certificate (PEM)",
     "$.bluetooth.radio": '"system" for the computer\'s own Bluetooth',
+    "$.devices": "one table [[devices]] a device",
+    "$.devices[].name": "1 to 32 of a-z, 0-9 and -, another for each device",
+    "$.devices[].driver": "a name that `qafila devices --catalogue` lists",
+    "$.devices[].at": "a Bluetooth address, the path of a port, or that of a camera",
+    "$.devices[].box": "1 to 32 of a-z, 0-9 and -; leave it out for a device of no box",
+    "$.devices[].calibration_due": "a date without quotes, such as 2027-01-31, or nothing",
+    "$.devices[].settings": "a table; leave it out where the driver has none",
 }
 
 
@@ -40,7 +55,7 @@ def load(path: Path, drivers: Collection[str]) -> Settings:
             f"{path} does not exist: copy the sample of docs/reference/configuration.md there"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsFault(f"{path} can't be read: {error}") from None
+        raise SettingsFault(f"{path} can't be read: {_words(error)}") from None
     return parse(text, drivers)
 
 
@@ -56,6 +71,10 @@ def parse(text: str, drivers: Collection[str]) -> Settings:
     return settings
 
 
+def _words(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8 text"
+
+
 def _explain(message: str) -> str:
     """Put the path first and a remedy last."""
     words, found, place = message.rpartition(" - at `")
@@ -68,7 +87,7 @@ def _explain(message: str) -> str:
         what = "no such setting" if unknown else "this setting is missing"
         if unknown:
             return f"{path}: {what}: delete it, or see docs/reference/configuration.md"
-    remedy = _REMEDIES.get(path, "see docs/reference/configuration.md")
+    remedy = REMEDIES.get(re.sub(r"\[\d+\]", "[]", path), "see docs/reference/configuration.md")
     return f"{path}: {what[0].lower()}{what[1:]}: {remedy}"
 
 

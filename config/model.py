@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt  # noqa: TC003 - msgspec reads the annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,32}$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-Path = Annotated[str, msgspec.Meta(pattern=r"^/.+")]
+Path = Annotated[str, msgspec.Meta(pattern=r"^/.+\Z")]
 
 
 class Unit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,7 +42,7 @@ class Uplink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Bluetooth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which radio: the system's, or a simulated one (`tcp-client:HOST:PORT`)."""
 
-    radio: Annotated[str, msgspec.Meta(pattern=r"^(system|tcp-client:[^:]+:\d+)$")] = "system"
+    radio: Annotated[str, msgspec.Meta(pattern=r"^(system|tcp-client:[^:\s]+:\d+)\Z")] = "system"
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,6 +53,7 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     at: Annotated[str, msgspec.Meta(min_length=1)]
     box: Name | None = None
     settings: dict[str, Any] = {}
+    calibration_due: dt.date | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -47,6 +47,10 @@ class Measurement:
     bytes from the same device are the same reading; otherwise the arrival is the identity.
     `device_time` is naive, as devices are. `clock_trusted` is False as soon as anything in the
     frame speaks against that time. `duration` is in seconds, None for a spot value.
+    `from_memory`: it lay in the device for who knows how long, so that its arrival says nothing of
+    when, and of whom, it was taken.
+    `clock_offset_ms` is how far the device's clock stood ahead of the unit's when it was last
+    asked during this visit (the coincident timestamp of the PHD guide), None where it wasn't.
     """
 
     kind: str
@@ -61,6 +65,8 @@ class Measurement:
     quality: tuple[str, ...] = ()
     duration: Decimal | None = None
     blobs: tuple[Blob, ...] = ()
+    clock_offset_ms: int | None = None
+    from_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +78,13 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class NoReading:
-    """A frame that was understood and carries no reading; `reason` is one plain sentence."""
+    """A frame that was understood and carries no reading; `reason` is one plain sentence.
+
+    `live` are the values of a measurement under way: they may be shown, and are never stored.
+    """
 
     reason: str
+    live: tuple[Value, ...] = ()
 
 
 Outcome = Decoded | NoReading
@@ -87,6 +97,16 @@ class Device:
     id: str
     driver: str
     name: str | None = None
+    manufacturer: str | None = None
+    model: str | None = None
+    serial: str | None = None
+    firmware: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a device says of itself when it is asked (Device Information Service, 180A)."""
+
     manufacturer: str | None = None
     model: str | None = None
     serial: str | None = None
@@ -134,6 +154,19 @@ class Sink(Protocol):
 
     def report(self, state: str, detail: str = "") -> None:
         """Say how the device is: `connected`, `waiting`, `unavailable`, …; kept in memory only."""
+
+    def identify(self, identity: Identity) -> None:
+        """Take what the device says of itself into the records that follow; once per visit."""
+
+    def show(self, values: tuple[Value, ...]) -> None:
+        """Show what is being measured just now; kept in memory only, never stored."""
+
+    def note(self, kind: str, detail: str) -> None:
+        """Say what a person should see to, such as `battery-low` or `calibration-due`.
+
+        `detail` is one plain sentence without values of a patient; an empty one takes the note
+        back. Kept in memory only and shown by `status` as a remark; saying it again is harmless.
+        """
 
 
 class Driver(Protocol):

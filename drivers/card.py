@@ -28,28 +28,58 @@ class Measures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a candidate device shows of itself. VID:PID alone never identifies a device."""
+    """What a candidate device shows of itself. VID:PID alone never identifies a device.
+
+    `suffixes` are the ends of the file names that a driver of folders reads: `.ecg`. `probe`
+    changes nothing in any device, and this one answers it with bytes that hold `answer` (hex).
+    """
 
     services: tuple[str, ...] = ()
     usb: tuple[str, ...] = ()
     sync: str = ""
+    suffixes: tuple[str, ...] = ()
+    probe: str = ""
+    answer: str = ""
+
+
+Pairing = Literal["none", "just-works", "passkey"]
+"""What a person does to pair it: nothing, agree, or type in what the device displays."""
+
+ClockSetting = Literal["current-time", "date-time", "never"]
+"""How its clock is set: Current Time (2A2B) once we listen; Date Time (2A08) inside its own
+service and before we listen; not at all."""
 
 
 class Quirk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A deviation of some models from their profile, as data. `name` is a regular expression."""
+    """A deviation of some models from their profile, as data.
+
+    `name` is a regular expression. It is searched in what a device shows of itself: its name
+    on the air, then the model number of its Device Information, then `company 020E`, the
+    manufacturer id of its advertisement (see `drivers.spot.shown_as`). `pairing` and `clock`
+    replace the card's where they are given.
+    """
 
     name: str
     source: str
-    apply: tuple[str, ...]
+    apply: tuple[str, ...] = ()
     settle_ms: int = 0
+    pairing: Pairing | None = None
+    clock: ClockSetting | None = None
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole card. `baud` is a serial device's rate in bit/s. `rules` holds `done`, or `exempt: reason`, per rule of the suite."""
+    """The whole card. A driver whose `transport` is `none` has a codec and reads no device.
+
+    `baud` is a serial device's rate in bit/s, `commands` (hex) are what its
+    driver ever asks of it, none of them an acknowledgement. `streams` are those of the
+    sources that repeat a value under way; `control` is where a device must be asked for its
+    records. `pairing` holds unless a quirk says otherwise. `rules` holds `done`, or
+    `exempt: reason`, per rule of the suite.
+    """
 
     name: str
     title: str
-    transport: Literal["gatt", "serial", "camera"]
+    transport: Literal["gatt", "serial", "camera", "folder", "none"]
     sources: tuple[str, ...]
     kinds: tuple[str, ...]
     version: str
@@ -58,7 +88,11 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: dict[str, str]
     match: Match = Match()
     quirks: tuple[Quirk, ...] = ()
+    streams: tuple[str, ...] = ()
+    control: str = ""
+    pairing: Pairing = "none"
     baud: int = 115200
+    commands: tuple[str, ...] = ()
     notes: str = ""
 
 
@@ -83,9 +117,15 @@ def driver_of_source(source: str) -> str | None:
     return None
 
 
-def decoder(driver: str) -> DecodeFunction:
-    """The pure `decode` of a driver, loaded without its link library."""
-    return cast("DecodeFunction", import_module(f"{DRIVERS[driver]}.codec").decode)
+def decoder(driver: str, source: str | None = None) -> DecodeFunction:
+    """The pure decoder of a driver's source, loaded without its link library.
+
+    A codec of several sources names the decoder of each in `DECODERS`; `decode` is that of the
+    first, and of all there is where a driver has one.
+    """
+    codec = import_module(f"{DRIVERS[driver]}.codec")
+    known: dict[str, DecodeFunction] = getattr(codec, "DECODERS", {})
+    return known.get((source or "").upper(), cast("DecodeFunction", codec.decode))
 
 
 def build(driver: str, settings: dict[str, object]) -> Driver:

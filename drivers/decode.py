@@ -33,7 +33,7 @@ def decode_frame(source: str, raw: bytes, name: str | None) -> dict[str, object]
     if driver is None:
         raise UnknownSource(source, tuple(known for card in cards() for known in card.sources))
     try:
-        outcome = decoder(driver)(raw, name=name)
+        outcome = decoder(driver, source)(raw, name=name)
     except ProtocolFault as fault:
         return _said("rejected", fault.reason)
     if isinstance(outcome, Decoded):

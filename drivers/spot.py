@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from drivers.card import Quirk
+    from drivers.card import Card, Pairing, Quirk
 
 IMPLAUSIBLE = "implausible"
 CLOCK_UNSET = "clock-unset"
@@ -89,12 +89,31 @@ def written_out(number: Decimal, what: str) -> Decimal:
 
 
 def quirks_of(quirks: Iterable[Quirk], name: str | None) -> tuple[Quirk, ...]:
-    """The quirks of a device that calls itself `name`; none for a device without a name."""
+    """The quirks of a device that shows itself as `name`; none for one that shows nothing."""
     if name is None:
         return ()
     return tuple(quirk for quirk in quirks if re.search(quirk.name, name))
 
 
+def shown_as(
+    name: str | None, model: str | None = None, companies: Iterable[int] = ()
+) -> str | None:
+    """All that a device shows of itself, in one text for the quirks to be searched in.
+
+    `name` is that on the air, `model` that of its Device Information, `companies` the
+    manufacturer ids it advertises: `BLESmart; HEM-7600T; company 020E`. None for nothing.
+    """
+    known = [each for each in (name, model) if each]
+    known += [f"company {company:04X}" for company in companies]
+    return "; ".join(known) or None
+
+
 def deviations(quirks: Iterable[Quirk], name: str | None) -> frozenset[str]:
     """What the quirks of a device called `name` apply, all together."""
     return frozenset(what for quirk in quirks_of(quirks, name) for what in quirk.apply)
+
+
+def pairing_of(card: Card, shown: str | None) -> Pairing:
+    """What a person does to pair a device that shows itself as `shown`."""
+    said = [quirk.pairing for quirk in quirks_of(card.quirks, shown) if quirk.pairing is not None]
+    return said[0] if said else card.pairing

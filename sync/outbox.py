@@ -56,6 +56,9 @@ class Outbox(Protocol):
     async def settle(self, receipt: Receipt) -> Verdict:
         """Apply a verified receipt in one transaction; the verdict says what it did."""
 
+    def wake(self) -> None:
+        """Let whoever waits look again: something that was in flight isn't any more."""
+
     async def alarm(self, code: str, detail: str) -> None:
         """Keep an alarm where `status` shows it; `detail` holds no patient value."""
 
@@ -74,6 +77,8 @@ class Link(Protocol):
 
     packet_max: int
     """The most bytes of a payload that the broker takes."""
+    room: int
+    """How many messages it lets be under way at once."""
 
     async def publish(self, channel: str, payload: bytes) -> None:
         """Hand over at QoS 1, within the broker's receive maximum; LinkLost, LinkRefused."""

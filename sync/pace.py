@@ -10,6 +10,8 @@ WINDOW_MAX = 16
 _SLICE = 0.5
 """Seconds of link that one chunk may take, so that a vital sign waits no longer behind it."""
 _GAIN = 1.1
+_INSTANT = 1e-3
+"""Seconds: what is answered faster than this was answered at once."""
 _ROUNDS_BEFORE_PROBE = 16
 
 
@@ -17,20 +19,24 @@ _ROUNDS_BEFORE_PROBE = 16
 class Pace:
     """Climbs from one chunk in flight while a wider window carries at least 10 % more.
 
-    `window` is in chunks, `chunk_size` in bytes; rates are bytes per second of a whole round
-    (as many deliveries as the window is wide).
+    `window` is in chunks and never above `ceiling`, `chunk_size` in bytes; rates are bytes per
+    second of a whole round (as many deliveries as the window is wide). A pause with nothing in
+    flight belongs to no round.
     """
 
+    ceiling: int = WINDOW_MAX
     window: int = 1
     chunk_size: int = CHUNK_MIN
     best: float = 0.0
+    _flying: int = 0
     _bytes: int = 0
     _count: int = 0
     _since: float | None = None
-    _settled_rounds: int = 0
+    _flat: int = 0
 
     def began(self, now: float) -> None:
         """A delivery starts at this monotonic second."""
+        self._flying += 1
         if self._since is None:
             self._since = now
 
@@ -39,28 +45,33 @@ class Pace:
         self._bytes += size
         self._count += 1
         if self._count >= self.window and self._since is not None and now > self._since:
-            self._judge(self._bytes / (now - self._since))
+            self._judge(self._bytes / max(now - self._since, _INSTANT))
             self._bytes, self._count, self._since = 0, 0, now
-
-    def idled(self) -> None:
-        """Nothing is in flight: a pause must not count as a slow link."""
-        self._bytes, self._count, self._since = 0, 0, None
+        self._landed()
 
     def lost(self) -> None:
         """A delivery was not answered in time: begin again with one small chunk."""
-        self.window, self.chunk_size, self.best = 1, CHUNK_MIN, 0.0
-        self.idled()
+        self.window, self.chunk_size, self.best, self._flat = 1, CHUNK_MIN, 0.0, 0
+        self._bytes, self._count, self._since = 0, 0, None
+        self._landed()
+
+    def _landed(self) -> None:
+        self._flying -= 1
+        if self._flying == 0:
+            self._bytes, self._count, self._since = 0, 0, None
 
     def _judge(self, rate: float) -> None:
-        fits = int(rate * _SLICE / self.window)
-        self.chunk_size = max(CHUNK_MIN, min(CHUNK_MAX, fits))
+        self.chunk_size = int(max(CHUNK_MIN, min(CHUNK_MAX, rate * _SLICE / self.window)))
         if rate > self.best * _GAIN:
-            self.best = rate
-            self.window = min(WINDOW_MAX, self.window + 1)
-            self._settled_rounds = 0
+            self.best, self._flat = rate, 0
+            self._widen()
             return
-        self._settled_rounds += 1
-        if self._settled_rounds == 1:
+        self._flat += 1
+        if self._flat == 1:
             self.window = max(1, self.window - 1)
-        elif self._settled_rounds >= _ROUNDS_BEFORE_PROBE:
-            self.best, self._settled_rounds = rate, 0
+        elif self._flat >= _ROUNDS_BEFORE_PROBE:
+            self.best, self._flat = rate, 0
+            self._widen()
+
+    def _widen(self) -> None:
+        self.window = min(self.ceiling, self.window + 1)

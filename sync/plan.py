@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sync.contract.batch import LINES_MAX
-from sync.contract.ranges import Range, Ranges, clip, minus, normal, union
+from sync.contract.ranges import Range, Ranges, clip, minus, union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 SHARE = 0.2
-"""The part of all record bytes that history gets while live data flows."""
+"""The part of the record bytes that whatever stands behind gets while the front flows."""
+DEBT_MAX = 256 << 10
+"""The bytes of share that may be owed or enjoyed in advance: more than a batch has, but little
+enough that a debt of long ago can't hold up what is live now."""
 _RANKS = {"urgent": 1, "clinical": 2, "background": 4}
-_HISTORY = 3
-_URGENT = 1
+_URGENT, _HISTORY, _BACKGROUND = 1, 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +72,16 @@ class Plan:
 
     _records: dict[tuple[str, str], Ranges] = field(default_factory=dict)
     _chunks: dict[bytes, Ranges] = field(default_factory=dict)
-    _bytes: dict[int, int] = field(default_factory=dict)
+    _owed: dict[int, float] = field(default_factory=lambda: {_HISTORY: 0.0, _BACKGROUND: 0.0})
     _narrow: dict[tuple[str, str], list[tuple[Range, int]]] = field(default_factory=dict)
+    _aside: dict[tuple[str, str], Ranges] = field(default_factory=dict)
 
     def stretch(self, views: Iterable[LaneView]) -> Stretch | None:
         """Choose the next records, or None when nothing is pending that isn't in flight."""
         offers: dict[int, Stretch] = {}
         for view in views:
-            busy = self._records.get((view.epoch, view.lane), ())
+            key = (view.epoch, view.lane)
+            busy = union(self._records.get(key, ()), self._aside.get(key, ()))
             for rank, wanted in _classes(view):
                 left = minus(wanted, busy)
                 if left and rank not in offers:
@@ -104,7 +108,7 @@ class Plan:
             key = (parcel.epoch, parcel.lane)
             span = ((parcel.first, parcel.last),)
             self._records[key] = union(self._records.get(key, ()), span)
-            self._bytes[parcel.rank] = self._bytes.get(parcel.rank, 0) + size
+            self._count(parcel.rank, size)
         else:
             span = ((parcel.offset, parcel.last),)
             self._chunks[parcel.sha256] = union(self._chunks.get(parcel.sha256, ()), span)
@@ -118,28 +122,40 @@ class Plan:
             left = minus(self._chunks[parcel.sha256], ((parcel.offset, parcel.last),))
             self._chunks[parcel.sha256] = left
 
-    def narrow(self, epoch: str, lane: str, stretches: Sequence[Range]) -> None:
-        """Halve the batches of stretches that were explicitly refused as such."""
+    def narrow(self, epoch: str, lane: str, stretches: Sequence[Range]) -> Ranges:
+        """Halve the batches of stretches that were explicitly refused as such.
+
+        A record that is refused alone is set aside, so that it blocks nothing and isn't sent
+        over and over; gives what was set aside now. The next session tries it once more.
+        """
+        key = (epoch, lane)
+        single = minus([each for each in stretches if each[0] == each[1]], self._aside.get(key, ()))
+        self._aside[key] = union(self._aside.get(key, ()), single)
         for first, last in stretches:
             half = max(1, (last - first + 1) // 2)
-            self._narrow.setdefault((epoch, lane), []).append(((first, last), half))
+            self._narrow.setdefault(key, []).append(((first, last), half))
+        return single
 
     def _most(self, view: LaneView, first: int) -> int:
         rules = self._narrow.get((view.epoch, view.lane), ())
         return min((most for (a, b), most in rules if a <= first <= b), default=LINES_MAX)
 
+    def _count(self, rank: int, size: int) -> None:
+        for other, owed in self._owed.items():
+            change = -size if other == rank else size * SHARE / (1 - SHARE)
+            self._owed[other] = max(-DEBT_MAX, min(DEBT_MAX, owed + change))
+
     def _rank(self, ranks: list[int]) -> int:
         front, *behind = ranks
         if front <= _URGENT or not behind:
             return front
-        sent = {rank: self._bytes.get(rank, 0) for rank in ranks}
-        owed = min(behind, key=lambda rank: sent[rank])
-        return owed if sent[owed] < SHARE * sum(sent.values()) else front
+        most = max(behind, key=self._owed.__getitem__)
+        return most if self._owed[most] > 0 else front
 
 
 def _classes(view: LaneView) -> Iterable[tuple[int, Ranges]]:
     """Split a lane's pending into its ranks, most pressing first."""
-    yield 0, normal(view.pulled)
+    yield 0, minus(view.pending, minus(view.pending, view.pulled))
     rank = _RANKS.get(view.lane, 4)
     top = view.pending[-1][1] if view.pending else 0
     if rank != _RANKS["clinical"]:

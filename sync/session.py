@@ -11,25 +11,27 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sync.answer import speaks_of
 from sync.contract.batch import encode_batch
 from sync.contract.chunk import encode_chunk
 from sync.contract.envelope import ENVELOPE_SIZE, key_id
 from sync.contract.errors import ContractFault
 from sync.contract.hello import encode_hello
-from sync.contract.ranges import covers, minus
 from sync.contract.receipt import REFUSED_MAX, Receipt, decode_receipt
 from sync.lane import Ignored, RestoredCopy, Settled, Why
-from sync.outbox import BatchParcel, ChunkParcel, Inbound, Link, LinkLost, Outbox, Parcel
-from sync.pace import Pace
+from sync.outbox import ChunkParcel, Inbound, Link, LinkLost, Outbox, Parcel
+from sync.pace import WINDOW_MAX, Pace
 from sync.plan import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Sequence
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     from sync.contract.envelope import SigningKey
     from sync.contract.hello import Hello
+    from sync.contract.ranges import Range
+    from sync.contract.receipt import Refusal
 
 BATCH_BUDGET = 192 << 10
 """Bytes of record lines in one batch, before compression."""
@@ -38,7 +40,9 @@ GREETING_TIMEOUT = 30.0
 UNANSWERED_MAX = 3
 """Deliveries in a row without an answer before the link is given up for a new one."""
 RECORD_WINDOW = 2
-_HEADER_ROOM = 2048
+_HEADER_ROOM = 8 << 10
+"""What a batch may have beside its lines: header, newlines, what zstd adds to noise."""
+_CHUNK_HEAD = 52
 
 
 @dataclass(slots=True)
@@ -62,8 +66,26 @@ class UplinkState:
         self.ignored[why] = self.ignored.get(why, 0) + 1
 
 
+class _Greeting:
+    """A hello, and the lanes of which no answer to it has come yet."""
+
+    def __init__(self, hello: Hello) -> None:
+        self.session = hello.session
+        self._awaited = {(offer.epoch, offer.lane) for offer in hello.lanes}
+
+    @property
+    def answered(self) -> bool:
+        """Whether every lane has been answered."""
+        return not self._awaited
+
+    def hear(self, receipt: Receipt) -> None:
+        """Take note of an answer."""
+        if receipt.answers == self.session:
+            self._awaited.discard((receipt.epoch, receipt.lane))
+
+
 class Session:
-    """One connection's worth of work: hello first, then records and chunks side by side."""
+    """One connection's worth of work; `greeted` is when the centre had answered (loop time)."""
 
     def __init__(
         self,
@@ -79,90 +101,96 @@ class Session:
         self._centre = {key_id(centre_key): centre_key}
         self._state = state
         self._plan = Plan()
-        self._pace = Pace()
-        self._waiting: dict[asyncio.Future[Receipt], Parcel] = {}
-        self._greeting: tuple[str, set[tuple[str, str]], asyncio.Event] | None = None
+        # Records never queue for room behind more than one chunk.
+        self._pace = Pace(ceiling=max(1, min(WINDOW_MAX, link.room - RECORD_WINDOW)))
+        self._waiting: dict[asyncio.Future[None], Parcel] = {}
+        self._greeting: _Greeting | None = None
+        self._answered = asyncio.Event()
+        self._silence = "the broker answers, but no centre behind it does"
         self._unanswered = 0
-        self._budget = min(BATCH_BUDGET, link.packet_max - ENVELOPE_SIZE - _HEADER_ROOM)
+        self._unproven: set[str] = set()
+        self._curious = False
+        self._refused: dict[tuple[str, str], tuple[Refusal, ...]] = {}
+        self._budget = max(1, min(BATCH_BUDGET, link.packet_max - ENVELOPE_SIZE - _HEADER_ROOM))
+        self.greeted: float | None = None
 
     async def run(self) -> None:
         """Greet, then carry, until the link is lost (an ExceptionGroup of LinkLost)."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen(), name="receipts")
             await self._greet()
+            self.greeted = asyncio.get_running_loop().time()
             self._state.show("connected")
             for number in range(RECORD_WINDOW):
-                tasks.create_task(self._carry(self._batches()), name=f"records-{number}")
+                tasks.create_task(self._carry_records(), name=f"records-{number}")
             tasks.create_task(self._carry_chunks(tasks), name="chunks")
 
     async def _greet(self) -> None:
         """Say hello and wait for the receipts that answer it: no bulk before a live centre."""
         self._state.show("greeting")
-        hello = await self._outbox.hello(str(uuid.uuid4()))
-        await self._say(hello)
-        awaited = {(offer.epoch, offer.lane) for offer in hello.lanes}
-        answered = asyncio.Event()
-        self._greeting = (hello.session, awaited, answered)
+        await self._say_hello()
         try:
-            await asyncio.wait_for(answered.wait(), GREETING_TIMEOUT)
+            async with asyncio.timeout(GREETING_TIMEOUT):
+                await self._answered.wait()
         except TimeoutError:
-            raise LinkLost("the broker answers, but no centre behind it does") from None
+            raise LinkLost(self._silence) from None
 
-    async def _say(self, hello: Hello) -> None:
+    async def _say_hello(self) -> None:
+        """Only answers to the newest hello prove anything: one said again begins anew."""
+        hello = await self._outbox.hello(str(uuid.uuid4()))
+        self._greeting = _Greeting(hello)
         await self._link.publish("up/hello", encode_hello(hello, self._key))
 
-    async def _carry(self, parcels: AsyncIterator[Parcel]) -> None:
-        async for parcel in parcels:
-            await self._deliver(parcel)
-
-    async def _batches(self) -> AsyncIterator[Parcel]:
+    async def _carry_records(self) -> None:
         while True:
-            yield await self._outbox.next_batch(self._plan, self._budget)
+            parcel = await self._outbox.next_batch(self._plan, self._budget)
+            place = parcel.place
+            frame = encode_batch(parcel.batch, self._key)
+            if len(frame) <= self._link.packet_max:
+                await self._deliver(parcel, f"up/log/{place.lane}", frame)
+            else:
+                self._plan.arrive(place)
+                await self._narrow(place.epoch, place.lane, [(place.first, place.last)])
 
     async def _carry_chunks(self, tasks: asyncio.TaskGroup) -> None:
         """Keep the measured window of chunks in flight."""
         flying: set[asyncio.Task[None]] = set()
+        most = max(1, self._link.packet_max - _CHUNK_HEAD)
         while True:
-            size = min(self._pace.chunk_size, self._budget)
-            if not flying:
-                self._pace.idled()
+            size = min(self._pace.chunk_size, most)
             parcel = await self._outbox.next_chunk(self._plan, size)
-            flying.add(tasks.create_task(self._timed(parcel)))
+            flying.add(tasks.create_task(self._carry_chunk(parcel)))
             while len(flying) >= self._pace.window:
                 _, flying = await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _timed(self, parcel: ChunkParcel) -> None:
+    async def _carry_chunk(self, parcel: ChunkParcel) -> None:
         clock = asyncio.get_running_loop().time
         self._pace.began(clock())
-        if await self._deliver(parcel):
+        if await self._deliver(parcel, "up/chunk", encode_chunk(parcel.chunk)):
             self._pace.delivered(len(parcel.chunk.content), clock())
         else:
             self._pace.lost()
 
-    async def _deliver(self, parcel: Parcel) -> bool:
+    async def _deliver(self, parcel: Parcel, channel: str, payload: bytes) -> bool:
         """Publish, and wait for a receipt that speaks of it. Not halved on time-out (C-8.9)."""
-        answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[answer] = parcel
         try:
-            await self._publish(parcel)
-            await asyncio.wait_for(answer, ANSWER_TIMEOUT)
+            await self._link.publish(channel, payload)
+            # Not wait_for: before Python 3.12 it swallows a cancellation that meets the answer.
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                await answer
         except TimeoutError:
             self._unanswered += 1
             if self._unanswered >= UNANSWERED_MAX:
                 raise LinkLost("the centre has stopped answering") from None
             return False
         finally:
-            self._waiting.pop(answer, None)
+            del self._waiting[answer]
             self._plan.arrive(parcel.place)
+            self._outbox.wake()
         self._unanswered = 0
         return True
-
-    async def _publish(self, parcel: Parcel) -> None:
-        if isinstance(parcel, BatchParcel):
-            frame = encode_batch(parcel.batch, self._key)
-            await self._link.publish(f"up/log/{parcel.batch.header.lane}", frame)
-        else:
-            await self._link.publish("up/chunk", encode_chunk(parcel.chunk))
 
     async def _listen(self) -> None:
         while True:
@@ -183,54 +211,60 @@ class Session:
 
     async def _settle(self, receipt: Receipt) -> None:
         verdict = await self._outbox.settle(receipt)
+        if isinstance(verdict, RestoredCopy):
+            # The plan of this session is one of the old epoch: begin anew with the next.
+            raise LinkLost("the centre knows more of this unit than it does: beginning anew")
+        if isinstance(verdict, Ignored) and verdict.why is not Why.REPEATED:
+            await self._pass_over(receipt, verdict.why)
+            return
         if isinstance(verdict, Ignored):
             self._state.ignore(verdict.why)
-            if verdict.why is not Why.REPEATED:
-                return
-        else:
-            self._state.last_receipt = asyncio.get_running_loop().time()
+        self._state.last_receipt = asyncio.get_running_loop().time()
         if isinstance(verdict, Settled):
-            self._plan.narrow(receipt.epoch, receipt.lane, verdict.smaller)
+            await self._narrow(receipt.epoch, receipt.lane, verdict.smaller)
         self._answer(receipt)
-        if isinstance(verdict, RestoredCopy) or len(receipt.refused) >= REFUSED_MAX:
-            hello = await self._outbox.hello(str(uuid.uuid4()))
-            await self._say(hello)
+        await self._ask_for_more(receipt)
+
+    async def _pass_over(self, receipt: Receipt, why: Why) -> None:
+        """Note a receipt that says nothing; ask a centre that seems to be another one."""
+        self._state.ignore(why)
+        if self._greeting and receipt.answers == self._greeting.session:
+            self._silence = f"the centre's answer had to be ignored: {why}"
+        if why is Why.UNPROVEN and receipt.central_epoch not in self._unproven:
+            self._unproven.add(receipt.central_epoch)
+            await self._say_hello()
 
     def _answer(self, receipt: Receipt) -> None:
         """Wake whoever waits for what this receipt says."""
-        if self._greeting and receipt.answers == self._greeting[0]:
-            self._greeting[1].discard((receipt.epoch, receipt.lane))
-            if not self._greeting[1]:
-                self._greeting[2].set()
+        if self._greeting:
+            self._greeting.hear(receipt)
+            if self._greeting.answered:
+                self._answered.set()
         for answer, parcel in self._waiting.items():
-            if not answer.done() and speaks_of(receipt, parcel):
-                answer.set_result(receipt)
+            if not answer.done() and speaks_of(receipt, parcel.place):
+                answer.set_result(None)
+
+    async def _ask_for_more(self, receipt: Receipt) -> None:
+        """Say hello again where refusals may not have fitted, unless these are known.
+
+        Not before the last hello is answered, whose other answers would count no more.
+        """
+        lane = (receipt.epoch, receipt.lane)
+        if len(receipt.refused) >= REFUSED_MAX and self._refused.get(lane) != receipt.refused:
+            self._refused[lane] = receipt.refused
+            self._curious = True
+        if self._curious and self._greeting and self._greeting.answered:
+            self._curious = False
+            await self._say_hello()
+
+    async def _narrow(self, epoch: str, lane: str, stretches: Sequence[Range]) -> None:
+        if self._plan.narrow(epoch, lane, stretches):
+            await self._outbox.alarm(
+                "record-set-aside",
+                "a record is too large for the broker, or the centre does not take it: "
+                "it is kept here and tried again on every connection",
+            )
 
     async def _refuse(self, code: str, detail: str) -> None:
         self._state.ignore(code)
         await self._outbox.alarm(f"receipt-{code}", detail)
-
-
-def speaks_of(receipt: Receipt, parcel: Parcel) -> bool:
-    """Whether a receipt says what became of a parcel: taken, refused, or wanted smaller."""
-    if isinstance(parcel, BatchParcel):
-        return _speaks_of_batch(receipt, parcel)
-    piece = parcel.place
-    return any(
-        bytes.fromhex(held.sha256) == piece.sha256
-        and (not held.have or covers(held.have, piece.offset, piece.last))
-        for held in receipt.chunks
-    )
-
-
-def _speaks_of_batch(receipt: Receipt, parcel: BatchParcel) -> bool:
-    place = parcel.place
-    if (receipt.epoch, receipt.lane) != (place.epoch, place.lane):
-        return False
-    whole = ((place.first, place.last),)
-    left = minus(whole, ((0, receipt.through),))
-    if receipt.last > receipt.through:
-        taken = minus(((receipt.through + 1, receipt.last),), receipt.missing)
-        left = minus(left, taken)
-    stretches = tuple((r.seq, r.last) for r in receipt.refused if r.last is not None)
-    return not left or any(a <= place.first and place.last <= b for a, b in stretches)

@@ -11,11 +11,11 @@ import random
 from typing import TYPE_CHECKING
 
 from sync.backoff import Backoff
-from sync.outbox import Link, LinkLost, Outbox
+from sync.outbox import Link, LinkLost, LinkRefused, Outbox
 from sync.session import Session, UplinkState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -47,25 +47,34 @@ class Uplink:
         while True:
             stood = await self._attempt()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._route(), backoff.wait(stood))
+                async with asyncio.timeout(backoff.wait(stood)):
+                    await self._route()
 
     async def _attempt(self) -> float:
-        """One connection; gives the seconds for which it stood."""
-        clock = asyncio.get_running_loop().time
-        opened: float | None = None
+        """One connection; gives the seconds for which it stood, a live centre behind it."""
+        session: Session | None = None
         self.state.show("connecting")
         try:
             async with self._connect() as link:
-                opened = clock()
                 self.state.connections += 1
-                await Session(link, self._outbox, self._key, self._centre_key, self.state).run()
+                session = Session(link, self._outbox, self._key, self._centre_key, self.state)
+                await session.run()
         except* LinkLost as lost:
-            self.state.show("waiting", str(_first(lost)))
-        return 0.0 if opened is None else clock() - opened
+            self.state.show("waiting", _words(lost))
+        if session is None or session.greeted is None:
+            return 0.0
+        return asyncio.get_running_loop().time() - session.greeted
 
 
-def _first(group: BaseExceptionGroup[LinkLost]) -> BaseException:
-    inner: BaseException = group
-    while isinstance(inner, BaseExceptionGroup):
-        inner = inner.exceptions[0]
-    return inner
+def _words(group: BaseExceptionGroup[LinkLost]) -> str:
+    """What to tell people: a refusal before anything that came with it."""
+    ends = sorted(_each(group), key=lambda end: not isinstance(end, LinkRefused))
+    return str(ends[0])
+
+
+def _each(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _each(inner)
+    else:
+        yield error

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agent import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,6 +22,7 @@ COMMANDS = {
     "snapshot": "Take a picture with a dermatoscope.",
     "reconnect": "Try the link to the centre now, without waiting.",
     "decode": "Decode one captured frame, without hardware.",
+    "recognise": "Find out what is plugged into a serial port.",
     "init": "Make the keys of a new state folder.",
     "simulate": "Put simulated devices on real transports, for training and tests.",
     "demo": "Show the whole way of a reading, from a device to the centre, with the link cut.",
@@ -47,7 +50,7 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="qafila", prog_name="qafila")
+@click.version_option(__version__, prog_name="qafila")
 def cli() -> None:
     """Qafila: readings from devices to the centre, with or without a link."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from agent.errors import AgentError
+from agent.verdict import in_words
 from config.errors import SettingsFault
 
 if TYPE_CHECKING:
@@ -49,6 +50,16 @@ def said_plainly() -> Iterator[None]:
         raise click.ClickException(str(error)) from None
 
 
+@contextmanager
+def needing_lab() -> Iterator[None]:
+    """Say in one sentence that the extra `lab` isn't installed."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        words = f"this needs {missing.name}: install the extra `lab` (pip install qafila[lab])"
+        raise click.ClickException(words) from None
+
+
 def load_settings(path: Path) -> Settings:
     """The settings of the unit; SettingsFault."""
     from config.load import load  # noqa: PLC0415
@@ -61,10 +72,7 @@ def ago(seconds: float | None) -> str:
     """A duration in words: `4 s`, `12 min`, `3 h`, `2 days`."""
     if seconds is None:
         return "never"
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds)} s"
+    return in_words(seconds)
 
 
 def table(rows: list[tuple[str, ...]]) -> str:

@@ -13,7 +13,11 @@ from agent.cli.common import json_option, said_plainly
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 
 
-@click.command("decode", help="Decode one captured frame, without hardware.")
+@click.command(
+    "decode",
+    help="Decode one captured frame, without hardware.",
+    context_settings={"ignore_unknown_options": True},  # a frame with a dash is a wrong frame
+)
 @click.argument("source")
 @click.argument("hexadecimal", metavar="HEX")
 @click.option("--name", help="What the device calls itself; quirks of its model hang on it.")

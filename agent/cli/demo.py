@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent.cli.common import json_option, said_plainly
+from agent.cli.common import json_option, needing_lab, said_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(ctx: click.Context, once: bool, keep: Path | None, as_json: bool) -> None:  # noqa: FBT001
     """Exit 0 only if nothing was lost or doubled and every device was read while offline."""
-    from agent.demo import story  # noqa: PLC0415
+    with needing_lab():
+        from agent.demo import story  # noqa: PLC0415
 
     begun = time.monotonic()
     with ExitStack() as cleared, said_plainly():

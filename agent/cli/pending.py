@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 @click.command("pending", help="What the centre has not confirmed yet, and why.")
 @click.option("--why", is_flag=True, help="Say why each of them waits.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@click.option(
+    "--limit",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="How many at most.",
+)
 @settings_option
 @json_option
 def command(path: Path, why: bool, limit: int, as_json: bool) -> None:  # noqa: FBT001

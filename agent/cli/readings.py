@@ -17,7 +17,13 @@ _WHERE = {"confirmed": "✓ confirmed", "truck": "◯ on the truck", "refused": 
 
 
 @click.command("readings", help="The latest readings, and whether the centre confirmed them.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
+@click.option(
+    "--limit",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="How many at most.",
+)
 @settings_option
 @json_option
 def command(path: Path, limit: int, as_json: bool) -> None:  # noqa: FBT001

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def command(path: Path) -> None:
     """Run until SIGTERM; exit 1 with one sentence where it can't start or the store breaks."""
     from agent.app import run  # noqa: PLC0415
-    from agent.errors import StoreError  # noqa: PLC0415
+    from agent.errors import AgentError  # noqa: PLC0415
     from agent.log import to_journal  # noqa: PLC0415
 
     to_journal(sys.stderr)
@@ -28,7 +28,7 @@ def command(path: Path) -> None:
     with said_plainly():
         try:
             asyncio.run(run(load_settings(path)))
-        except* StoreError as broken:
+        except* AgentError as broken:
             raise _first(broken) from None
 
 

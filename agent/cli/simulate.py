@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agent.cli.common import needing_lab
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
 
 @click.command("simulate", help="Put simulated devices on real transports, for training.")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--every", default=30.0, show_default=True, help="Seconds between two readings.")
+@click.option(
+    "--every",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(1.0),
+    help="Seconds between two readings.",
+)
 @click.option("--rounds", type=click.IntRange(1), help="Stop after so many rounds.")
 def command(folder: Path, every: float, rounds: int | None) -> None:
     """Print the [bluetooth] and [[devices]] settings to use, then measure until Ctrl-C."""
@@ -27,10 +35,14 @@ def command(folder: Path, every: float, rounds: int | None) -> None:
 
 
 async def _simulate(folder: Path, every: float, rounds: int | None) -> None:
-    from agent.demo.stage import device_settings  # noqa: PLC0415 - loads bumble and PyAV
-    from agent.demo.world import BOXES, World  # noqa: PLC0415
+    with needing_lab():
+        from agent.demo.stage import device_settings  # noqa: PLC0415 - loads bumble and PyAV
+        from agent.demo.world import BOXES, World  # noqa: PLC0415
 
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    try:
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.ClickException(f"{folder}: {error.strerror}") from None
     async with World(folder) as world:
         click.echo(device_settings(world.radio, world.places(), BOXES))
         done = 0

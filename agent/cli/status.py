@@ -15,7 +15,8 @@ from config.errors import SettingsFault
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PATIENCE = 0.4
+PATIENCE = 0.4
+"""Seconds for which an answer is waited for."""
 
 
 @click.command("status", help="How is the unit? One verdict line first; Nagios exit codes.")
@@ -24,10 +25,7 @@ _PATIENCE = 0.4
 @click.pass_context
 def command(ctx: click.Context, path: Path, as_json: bool) -> None:  # noqa: FBT001
     """Print the verdict and exit with its code."""
-    state, runtime = _folders(ctx, path)
-    daemon = probe(runtime)
-    status, age = _status(state)
-    verdict = judge(status, age, daemon)
+    verdict, status, age, daemon = _found(path)
     if as_json:
         click.echo(json.dumps(_as_json(verdict, status, age, daemon), ensure_ascii=False))
     else:
@@ -35,26 +33,29 @@ def command(ctx: click.Context, path: Path, as_json: bool) -> None:  # noqa: FBT
     ctx.exit(verdict.level)
 
 
-def probe(runtime: Path) -> Daemon:
-    """Whether an agent answers at the control socket."""
-    try:
-        control.ask(runtime, {"do": "ping"}, _PATIENCE)
-    except TimeoutError:
-        return Daemon.SILENT
-    except (OSError, ValueError):
-        return Daemon.DEAD
-    return Daemon.RUNNING
-
-
-def _folders(ctx: click.Context, path: Path) -> tuple[Path, Path]:
+def _found(path: Path) -> tuple[Verdict, dict[str, Any] | None, float, Daemon]:
     from agent.cli.common import load_settings  # noqa: PLC0415
 
     try:
         unit = load_settings(path).unit
     except SettingsFault as fault:
-        click.echo(f"UNKNOWN: {fault}")
-        ctx.exit(Level.UNKNOWN)
-    return path.__class__(unit.state), path.__class__(unit.runtime)
+        return Verdict(Level.UNKNOWN, f"UNKNOWN: {fault}", ()), None, 0.0, Daemon.UNASKED
+    daemon = probe(path.__class__(unit.runtime))
+    status, age = _status(path.__class__(unit.state))
+    return judge(status, age, daemon), status, age, daemon
+
+
+def probe(runtime: Path) -> Daemon:
+    """Whether an agent answers at the control socket."""
+    try:
+        control.ask(runtime, {"do": "ping"}, PATIENCE)
+    except TimeoutError:  # the latter: many have asked, and none was heard
+        return Daemon.SILENT
+    except PermissionError:
+        return Daemon.CLOSED
+    except (OSError, ValueError):
+        return Daemon.DEAD
+    return Daemon.RUNNING
 
 
 def _status(state: Path) -> tuple[dict[str, Any] | None, float]:
@@ -73,7 +74,7 @@ def _as_json(
         "line": verdict.line,
         "remarks": [{"level": level.name, "text": text} for level, text in verdict.remarks],
         "daemon": daemon.value,
-        "age_seconds": round(age, 1),
+        "age_seconds": None if status is None else round(age, 1),
         "status": status,
     }
 

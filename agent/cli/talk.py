@@ -22,7 +22,9 @@ def talk(settings: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         runtime = settings.__class__(load_settings(settings).unit.runtime)
     try:
         answer = control.ask(runtime, request, _PATIENCE)
-    except TimeoutError:
+    except PermissionError:
+        raise click.ClickException("this user may not ask the agent: join its group") from None
+    except (TimeoutError, BlockingIOError):
         raise click.ClickException("the agent does not respond: see `qafila status`") from None
     except (OSError, ValueError):
         raise click.ClickException("the agent is not running: systemctl start qafila") from None

@@ -44,8 +44,12 @@ class Story:
     async def tell(self) -> Comparison:
         """Set the stage, tell the story, clear the stage, and compare. StageFault."""
         self.told.update(dict.fromkeys(BOXES, 0))
-        async with contextlib.AsyncExitStack() as standing:
-            await self._tell(standing)
+        try:
+            async with contextlib.AsyncExitStack() as standing:
+                await self._tell(standing)
+        except OSError as error:  # whoever should have answered has ended, or never did
+            why = error.strerror or "no answer in time"
+            raise stage.StageFault(f"{why}: see the logs in {self.folder}") from error
         await stage.once(
             "export",
             self.folder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import datetime
+from itertools import count
 from typing import TYPE_CHECKING
 
 from drivers.blood_pressure.simulator import frames as cuff_frames
@@ -41,9 +42,7 @@ class World:
         self._peripherals: list[GattPeripheral] = []
         self._ecg = PtyHost(folder / "ecg")
         self._camera = CameraStream(_pictures())
-        start = datetime.now().replace(microsecond=0)  # noqa: DTZ005 - devices know no zone
-        self._cuff_says = cuff_frames(seed=seed, start=start)
-        self._thermometer_says = thermometer_frames(seed=seed, start=start)
+        self._seeds = count(seed)
         self.radio = ""
 
     async def __aenter__(self) -> Self:
@@ -73,11 +72,12 @@ class World:
 
     async def measure_pressure(self) -> None:
         """Someone presses start on the cuff; return when it has told its reading."""
-        await self._told(self._cuff, next(self._cuff_says))
+        await self._told(self._cuff, next(cuff_frames(seed=next(self._seeds), start=_now())))
 
     async def measure_temperature(self) -> None:
         """Someone uses the thermometer; return when it has told its reading."""
-        await self._told(self._thermometer, next(self._thermometer_says))
+        said = thermometer_frames(seed=next(self._seeds), start=_now())
+        await self._told(self._thermometer, next(said))
 
     async def record_ecg(self, seconds: float) -> None:
         """Someone switches the ECG on for some seconds."""
@@ -95,6 +95,11 @@ class World:
         await peripheral.measure(frame)
         while len(peripheral.confirmed) == heard:  # noqa: ASYNC110 - bumble tells nobody
             await asyncio.sleep(0.05)
+
+
+def _now() -> datetime:
+    """The time as devices tell it: whole seconds, of no zone."""
+    return datetime.now().replace(microsecond=0)  # noqa: DTZ005
 
 
 def _pictures() -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from sqlcipher3 import dbapi2 as sqlite
@@ -20,11 +21,13 @@ FILE = "qafila.db"
 _SAFE = (3, 51, 3)
 """The first SQLite without the WAL-reset fault of 3.7.0 to 3.51.2 (sqlite.org/wal.html)."""
 _INCREMENTAL = 2
+_PIECE = 1 << 20
 
 
 def open_writer(folder: Path, key: str) -> Connection:
     """The one connection that writes; StoreBroken for a damaged file or another key."""
     _guard()
+    _write_again(folder / f"{FILE}-wal")
     connection: Connection = sqlite.connect(
         str(folder / FILE), isolation_level=None, check_same_thread=False, timeout=10
     )
@@ -70,6 +73,21 @@ def translate(error: sqlite.Error) -> StoreError:
 def _unlock(connection: Connection, key: str) -> None:
     connection.execute("PRAGMA cipher_log_level = NONE")  # errors are raised; stderr is ours
     connection.execute(f"PRAGMA key = \"x'{key}'\"")
+
+
+def _write_again(log: Path) -> None:
+    """Make durable what the write-ahead log holds now, before anything is built on it.
+
+    After a failed fsync Linux takes the pages for written: a restarted process would read them,
+    append behind them, and lose all of it to a power cut.
+    """
+    if not log.exists():
+        return
+    with log.open("r+b", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            file.seek(-len(piece), os.SEEK_CUR)
+            file.write(piece)
+        os.fsync(file.fileno())
 
 
 def _guard() -> None:

@@ -73,6 +73,8 @@ def _subject(connection: Connection, capture: Capture) -> tuple[Subject | None, 
     if row is None:
         return None, "no consultation was open in this box"
     subject = Subject(*row)
+    if capture.measurement.from_memory and effective(capture) == capture.stamp.wall:
+        return None, "it lay in the device, and nobody can tell when it was taken"
     if utc_text(effective(capture))[:_WHOLE_SECONDS] < subject.opened[:_WHOLE_SECONDS]:
         return None, "the reading is older than the open consultation"
     return subject, ""

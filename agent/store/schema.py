@@ -228,5 +228,44 @@ def log(db: Database) -> None:
             db.execute(statement)
 
 
-NAMES = ("log",)
+SECOND = """
+-- Which device a person has put into which box; released rows stay, for the record.
+CREATE TABLE binding (
+    binding    INTEGER PRIMARY KEY,
+    device     TEXT NOT NULL,
+    driver     TEXT NOT NULL,
+    name       TEXT NOT NULL,
+    box        TEXT NOT NULL,
+    place      TEXT NOT NULL,
+    bound_by   TEXT NOT NULL,
+    bound      TEXT NOT NULL,
+    calibration_due TEXT,
+    released_by TEXT,
+    released   TEXT
+) STRICT;
+CREATE UNIQUE INDEX binding_name ON binding (name) WHERE released IS NULL;
+CREATE UNIQUE INDEX binding_place ON binding (place) WHERE released IS NULL;
+
+-- Where a device that tells its serial number was read first since a person last settled it.
+CREATE TABLE device_serial (
+    driver     TEXT NOT NULL,
+    serial     TEXT NOT NULL,
+    device     TEXT NOT NULL,
+    name       TEXT NOT NULL,
+    box        TEXT,
+    first_seen TEXT NOT NULL,
+    PRIMARY KEY (driver, serial)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+@store()
+def binding(db: Database) -> None:
+    """Create the bindings, and where devices were seen by their serial numbers."""
+    for statement in SECOND.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+NAMES = ("log", "binding")
 """Every migration this version knows; a database with others is newer than the code."""

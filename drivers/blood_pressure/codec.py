@@ -1,4 +1,7 @@
-"""Blood Pressure Measurement (2A35) of Bluetooth GSS: one indication, one reading. Pure."""
+"""Blood Pressure Measurement (2A35) of Bluetooth GSS: one indication, one reading. Pure.
+
+Intermediate Cuff Pressure (2A36) is shown while the cuff works, and never stored.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,10 @@ from drivers.spot import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from decimal import Decimal
 
+    from drivers.base import DecodeFunction
     from drivers.medfloat import Order
 
 KIND = "blood-pressure"
@@ -28,6 +33,7 @@ SYSTOLIC = "150021"
 DIASTOLIC = "150022"
 MEAN = "150023"
 PULSE = "149546"
+CUFF = "150300"
 
 UNKNOWN_USER = 0xFF
 INCOMPLETE = "incomplete"
@@ -99,6 +105,22 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
             ),
         )
     )
+
+
+def decode_intermediate(raw: bytes, *, name: str | None = None) -> Outcome:
+    """Decode one 2A36, the pressure in a cuff at work: never a reading, so `NoReading`.
+
+    Laid out as 2A35, with the pressure where the systolic one stands. `ProtocolFault` as there.
+    """
+    outcome = decode(raw, name=name)
+    live: tuple[Value, ...] = ()
+    if isinstance(outcome, Decoded):
+        pressure = outcome.readings[0].values[0]
+        live = (Value(CUFF, pressure.value, pressure.unit),)
+    return NoReading("The cuff is still measuring.", live)
+
+
+DECODERS: Mapping[str, DecodeFunction] = {"2A35": decode, "2A36": decode_intermediate}
 
 
 def _order(quirk: str, quirks: frozenset[str]) -> Order:

@@ -27,12 +27,14 @@ _WHOLE_SPECTRUM = b"\x00\x3f\x00"
 class Layout:
     """What a walk found.
 
-    `width` and `height` are in pixels. `end` is the offset behind EOI. `first_scan` is the
-    offset of the first SOS marker; `tables` is False where no DHT segment precedes it.
+    `width` and `height` are in pixels; `components` is 3, or 1 for grey. `end` is the offset
+    behind EOI. `first_scan` is the offset of the first SOS marker; `tables` is False where no
+    DHT segment precedes it.
     """
 
     width: int
     height: int
+    components: int
     first_scan: int
     tables: bool
     end: int
@@ -50,6 +52,7 @@ class _Walk:
     raw: bytes
     width: int = 0
     height: int = 0
+    components: int = 0
     first_scan: int = 0
     tables: bool = False
     restart_interval: int = 0
@@ -75,7 +78,9 @@ class _Walk:
     def _layout(self, at: int) -> Layout:
         if not self.first_scan or self.unscanned:
             raise ProtocolFault("The camera's picture ends before all of it was sent.", at)
-        return Layout(self.width, self.height, self.first_scan, self.tables, at + 2)
+        return Layout(
+            self.width, self.height, self.components, self.first_scan, self.tables, at + 2
+        )
 
     def _marker(self, at: int) -> int:
         """The offset of the marker's own FF, behind the fill bytes of B.1.1.2."""
@@ -119,6 +124,7 @@ class _Walk:
             raise ProtocolFault("The camera's picture has a damaged frame header.", at)
         self.height = int.from_bytes(body[1:3], "big")
         self.width = int.from_bytes(body[3:5], "big")
+        self.components = body[5]
         factors = {factor for both in body[7::3] for factor in divmod(both, 16)}
         self.unscanned = dict(zip(body[6::3], body[8::3], strict=True))
         if (

@@ -1,58 +1,68 @@
-"""An ECG as a DICOM object: General ECG Waveform Storage, PS3.3 A.34.4, Explicit VR LE.
+"""An ECG as a DICOM object, Explicit VR LE, with its gaps as padding.
 
-pydicom is loaded when the first object is made, not when this module is.
+General ECG Waveform Storage (PS3.3 A.34.4) for any leads, 12-Lead ECG Waveform Storage
+(A.34.3) for the twelve. pydicom is loaded when the first object is made.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from hashlib import sha256
-from io import BytesIO
+from datetime import timedelta
+from decimal import Decimal
 from math import ceil
-from typing import TYPE_CHECKING, Protocol
-from uuid import UUID, uuid5
+from typing import TYPE_CHECKING, Final, Protocol
+
+from drivers.dicom.instance import MEDIA_TYPE, Origin, begin, code, date_content, written
+from drivers.dicom.leads import LEAD_I, LEAD_II, LEAD_V1, Lead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from pydicom.dataset import Dataset
 
     from drivers.base import Device
 
-MEDIA_TYPE = "application/dicom"
-GENERAL_ECG = "1.2.840.10008.5.1.4.1.1.9.1.2"
+__all__ = [
+    "GENERAL_ECG",
+    "LEAD_I",
+    "LEAD_II",
+    "LEAD_V1",
+    "MEDIA_TYPE",
+    "TWELVE_LEAD_ECG",
+    "EcgRecording",
+    "Lead",
+    "Scale",
+    "Trace",
+    "ecg_object",
+    "twelve_lead_objects",
+]
 
-_EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
-_UIDS = UUID("5a2f3a2b-466e-43b4-a366-68d922971512")
+GENERAL_ECG: Final = "1.2.840.10008.5.1.4.1.1.9.1.2"
+TWELVE_LEAD_ECG: Final = "1.2.840.10008.5.1.4.1.1.9.1.1"
+
+LONGEST: Final = 16384
+"""The most samples a channel of a 12-lead object has (PS3.3 A.34.3.4.5)."""
+
 _PADDING = -0x8000
 _PEAK = 0x7FFF
-
-
-@dataclass(frozen=True, slots=True)
-class Lead:
-    """An ECG lead in the MDC coding scheme (IEEE 11073-10101, DICOM CID 3001)."""
-
-    code: str
-    meaning: str
-
-
-LEAD_I = Lead("2:1", "Lead I")
-LEAD_II = Lead("2:2", "Lead II")
-LEAD_V1 = Lead("2:3", "Lead V1")
+_ONE = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One measured lead in microvolts, None where no sample arrived.
+    """One lead in steps of `step` microvolts, None where there is no sample.
 
     `doubtful`: the device said that an electrode of this lead was off at some time.
+    `derivation` is the formula of a lead that was computed from others, empty where measured.
     """
 
     lead: Lead
     samples: Sequence[int | None] = field(repr=False)
     doubtful: bool = False
+    step: Decimal = _ONE
+    derivation: str = ""
 
 
 class EcgRecording(Protocol):
@@ -68,17 +78,17 @@ class EcgRecording(Protocol):
 
     @property
     def traces(self) -> Sequence[Trace]:
-        """One trace a measured lead, 1 to 24."""
+        """One trace a lead, 1 to 24."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How microvolts become 16 bits: microvolts = stored * sensitivity + baseline.
+    """How steps become 16 bits: steps = stored * sensitivity + baseline.
 
-    Nothing clips. Up to 32 767 uV either side of zero the numbers are stored as they are. A
+    Nothing clips. Up to 32 767 steps either side of zero the numbers are stored as they are. A
     trace beyond that (an electrode's offset can be 300 mV) is moved by a whole number to its
-    middle, which loses nothing either; only one that spans more than 65 534 uV is divided, by
-    the smallest whole number that fits, and then rounded to it.
+    middle, which loses nothing either; only one that spans more than 65 534 steps is divided,
+    by the smallest whole number that fits, and then rounded to it.
     """
 
     sensitivity: int = 1
@@ -104,87 +114,60 @@ class Scale:
 def ecg_object(
     recording: EcgRecording, *, acquired: datetime | None, device: Device, patient_id: str = ""
 ) -> bytes:
-    """One ECG as a DICOM file: its measured leads, gaps as padding, an opaque patient or none.
+    """One ECG as a General ECG file: its leads, gaps as padding, an opaque patient or none.
 
-    The same arguments make the same bytes; UIDs are derived from them. `acquired` is aware and
-    is the time of the first sample; without it ContentDate, ContentTime and
-    AcquisitionDateTime (type 1) are left empty, which a validator will say.
+    The same arguments make the same bytes; UIDs are derived from them. `acquired` is the time
+    of the first sample; see `drivers.dicom.instance.Origin` for its forms.
     """
+    origin = Origin(recording.raw, acquired, device, patient_id)
+    return _part(recording, origin, GENERAL_ECG, 1, slice(None))
+
+
+def twelve_lead_objects(
+    recording: EcgRecording, *, acquired: datetime | None, device: Device, patient_id: str = ""
+) -> tuple[bytes, ...]:
+    """One ECG as 12-lead files, in order: several where it is longer than one may be.
+
+    The parts are instances 1, 2, … of one series, whole and without overlap; each is dated by
+    its own first sample. Otherwise as `ecg_object`.
+    """
+    origin = Origin(recording.raw, acquired, device, patient_id)
+    length = len(recording.traces[0].samples)
+    return tuple(
+        _part(recording, origin, TWELVE_LEAD_ECG, number, slice(start, start + LONGEST))
+        for number, start in enumerate(range(0, length, LONGEST), start=1)
+    )
+
+
+def _part(
+    recording: EcgRecording, origin: Origin, sop_class: str, number: int, part: slice
+) -> bytes:
+    instance = begin(origin, sop_class, "ECG", number)
+    late = timedelta(seconds=(part.start or 0) / recording.rate_hz)
+    date_content(instance, origin.when + late if origin.when else None)
+    instance.WaveformSequence = [_multiplex(recording, part)]
+    return written(instance)
+
+
+def _multiplex(recording: EcgRecording, part: slice) -> Dataset:
     from pydicom.dataset import Dataset  # noqa: PLC0415 - loaded by those who make objects only
 
-    when = acquired.astimezone(UTC) if acquired else None
-    instance = Dataset()
-    _identify(instance, _seed(recording.raw, when, device))
-    _date(instance, when)
-    instance.PatientName = ""
-    instance.PatientID = patient_id
-    instance.PatientBirthDate = ""
-    instance.PatientSex = ""
-    instance.Modality = "ECG"
-    instance.Manufacturer = device.manufacturer or ""
-    _describe(instance, device)
-    instance.AcquisitionContextSequence = []
-    instance.WaveformSequence = [_multiplex(recording)]
-    return _written(instance)
-
-
-def _identify(instance: Dataset, seed: str) -> None:
-    instance.SOPClassUID = GENERAL_ECG
-    instance.SOPInstanceUID = _uid("instance", seed)
-    instance.SeriesInstanceUID = _uid("series", seed)
-    instance.StudyInstanceUID = _uid("study", seed)
-    instance.StudyID = ""
-    instance.AccessionNumber = ""
-    instance.ReferringPhysicianName = ""
-    instance.SeriesNumber = "1"
-    instance.InstanceNumber = "1"
-
-
-def _seed(raw: bytes, when: datetime | None, device: Device) -> str:
-    """Two runs of a simulator say the same bytes: place and time tell them apart."""
-    return f"{device.id} {when.isoformat() if when else ''} {sha256(raw).hexdigest()}"
-
-
-def _uid(role: str, seed: str) -> str:
-    return f"2.25.{uuid5(_UIDS, f'{role} {seed}').int}"
-
-
-def _date(instance: Dataset, when: datetime | None) -> None:
-    day, time = when.strftime("%Y%m%d %H%M%S.%f").split() if when else ("", "")
-    if when:
-        instance.TimezoneOffsetFromUTC = "+0000"
-    instance.StudyDate = instance.ContentDate = day
-    instance.StudyTime = instance.ContentTime = time
-    instance.AcquisitionDateTime = f"{day}{time}+0000" if when else ""
-
-
-def _describe(instance: Dataset, device: Device) -> None:
-    if device.model:
-        instance.ManufacturerModelName = device.model
-    if device.serial:
-        instance.DeviceSerialNumber = device.serial
-    if device.firmware:
-        instance.SoftwareVersions = device.firmware
-
-
-def _multiplex(recording: EcgRecording) -> Dataset:
-    from pydicom.dataset import Dataset  # noqa: PLC0415
-
     traces = recording.traces
-    scales = [Scale.of(trace.samples) for trace in traces]
+    lanes = [trace.samples[part] for trace in traces]
+    scales = [Scale.of(lane) for lane in lanes]
     group = Dataset()
     group.WaveformOriginality = "ORIGINAL"
-    group.NumberOfWaveformChannels = len(traces)
-    group.NumberOfWaveformSamples = len(traces[0].samples)
+    group.NumberOfWaveformChannels = len(lanes)
+    group.NumberOfWaveformSamples = len(lanes[0])
     group.SamplingFrequency = str(recording.rate_hz)
     group.ChannelDefinitionSequence = [
         _channel(trace, scale) for trace, scale in zip(traces, scales, strict=True)
     ]
     group.WaveformBitsAllocated = 16
     group.WaveformSampleInterpretation = "SS"
-    if any(None in trace.samples for trace in traces):
+    if any(None in lane for lane in lanes):
         group.add_new("WaveformPaddingValue", "OW", struct.pack("<h", _PADDING))
-    group.add_new("WaveformData", "OW", _interleaved(traces, scales))
+    group.add_new("WaveformData", "OW", _interleaved(lanes, scales))
     return group
 
 
@@ -194,47 +177,22 @@ def _channel(trace: Trace, scale: Scale) -> Dataset:
     channel = Dataset()
     if trace.doubtful:
         channel.ChannelStatus = "QUESTIONABLE"
-    channel.ChannelSourceSequence = [_code(trace.lead.code, "MDC", trace.lead.meaning)]
-    channel.ChannelSensitivity = str(scale.sensitivity)
-    channel.ChannelSensitivityUnitsSequence = [_code("uV", "UCUM", "microvolt")]
+    channel.ChannelSourceSequence = [code(trace.lead.code, "MDC", trace.lead.meaning)]
+    if trace.derivation:
+        channel.ChannelDerivationDescription = trace.derivation
+    channel.ChannelSensitivity = str(trace.step * scale.sensitivity)
+    channel.ChannelSensitivityUnitsSequence = [code("uV", "UCUM", "microvolt")]
     channel.ChannelSensitivityCorrectionFactor = "1"
-    channel.ChannelBaseline = str(scale.baseline)
+    channel.ChannelBaseline = str(trace.step * scale.baseline)
     channel.ChannelSampleSkew = "0"
     channel.WaveformBitsStored = 16
     return channel
 
 
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
-    from pydicom.dataset import Dataset  # noqa: PLC0415
-
-    code = Dataset()
-    code.CodeValue = value
-    code.CodingSchemeDesignator = scheme
-    code.CodeMeaning = meaning
-    return code
-
-
-def _interleaved(traces: Sequence[Trace], scales: Sequence[Scale]) -> bytes:
+def _interleaved(lanes: Sequence[Sequence[int | None]], scales: Sequence[Scale]) -> bytes:
     """Sample by sample, channel by channel within it (PS3.3 C.10.9.1)."""
-    lanes = [
-        [scale.stored(sample) for sample in trace.samples]
-        for trace, scale in zip(traces, scales, strict=True)
+    stored = [
+        [scale.stored(sample) for sample in lane] for lane, scale in zip(lanes, scales, strict=True)
     ]
-    words = [word for instant in zip(*lanes, strict=True) for word in instant]
+    words = [word for instant in zip(*stored, strict=True) for word in instant]
     return struct.pack(f"<{len(words)}h", *words)
-
-
-def _written(instance: Dataset) -> bytes:
-    from pydicom.dataset import FileMetaDataset  # noqa: PLC0415
-    from pydicom.uid import UID  # noqa: PLC0415
-
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = instance.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = instance.SOPInstanceUID
-    meta.TransferSyntaxUID = UID(_EXPLICIT_LITTLE_ENDIAN)
-    meta.ImplementationClassUID = UID(_uid("implementation", "qafila"))
-    meta.ImplementationVersionName = "QAFILA"
-    instance.file_meta = meta
-    content = BytesIO()
-    instance.save_as(content, enforce_file_format=True)
-    return content.getvalue()

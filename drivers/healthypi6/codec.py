@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from drivers.base import Decoded, NoReading, Outcome
 from drivers.errors import ProtocolFault
-from drivers.healthypi6.framing import Block, Event, Framer, Reason, Skipped
+from drivers.framing import Skipped
+from drivers.healthypi6.framing import Block, Event, Framer, Reason
 from drivers.healthypi6.measurement import bench_form, device_at, stored_form
 from drivers.healthypi6.recording import Ending, Recorder, Recording
 

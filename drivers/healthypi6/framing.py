@@ -11,6 +11,8 @@ import zlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from drivers.framing import Skipped
+
 MAGIC = b"DBLK"
 OVERHEAD = 32
 LONGEST = 65536
@@ -44,14 +46,6 @@ class Block:
     def payload(self) -> bytes:
         """The samples, `count` times the size of the channel's sample."""
         return self.raw[_HEADER.size : -_CHECKSUM.size]
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A run of bytes that belongs to no block, and what was wrong where it began."""
-
-    raw: bytes = field(repr=False)
-    reason: Reason
 
 
 Event = Block | Skipped

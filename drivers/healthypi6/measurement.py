@@ -25,7 +25,15 @@ KIND = "ecg"
 SPELLED_OUT = 64
 """Captures of at most this many samples list them as values; above, only raw holds them."""
 
-_HEART_RATE = "147842"
+_COMPUTED = {
+    "heart_rate": ("147842", "/min"),
+    "pulse_rate": ("149530", "/min"),
+    "saturation": ("150456", "%"),
+    "respiratory_rate": ("151562", "/min"),
+}
+_DRIFTS_PPM = 1000
+"""A clock this wrong stretches half a minute by a sample and a half: shown as a quality."""
+
 _LEADS = {"131329": "i", "131330": "ii", "131331": "v1"}
 
 
@@ -35,10 +43,10 @@ def device_at(place: str) -> Device:
 
 
 def stored_form(recording: Recording, *, acquired: datetime | None, device: Device) -> Measurement:
-    """The measurement to store: the samples in a DICOM object, the device's heart rate if any."""
+    """The measurement to store: the samples in a DICOM object, what the device computed if any."""
     content = ecg_object(recording, acquired=acquired, device=device)
     blob = Blob(content, MEDIA_TYPE, "recording")
-    return _measurement(recording, _heart_rate(recording), (blob,))
+    return _measurement(recording, _computed(recording), (blob,))
 
 
 def bench_form(recording: Recording) -> Measurement:
@@ -49,7 +57,7 @@ def bench_form(recording: Recording) -> Measurement:
         for sample in (present if len(present) <= SPELLED_OUT else ())
         for code, lead in _LEADS.items()
     ]
-    return _measurement(recording, (*spelled, *_heart_rate(recording)), ())
+    return _measurement(recording, (*spelled, *_computed(recording)), ())
 
 
 def _measurement(
@@ -59,18 +67,28 @@ def _measurement(
         kind=KIND,
         raw=recording.raw,
         values=values,
-        status=tuple(
-            f"lead-off-{electrode.name.lower()}"
-            for electrode in Electrode
-            if electrode & recording.electrodes_off and electrode.name
-        ),
-        quality=recording.quality,
+        status=_status(recording),
+        quality=recording.quality + (("clock-drifts",) if _drifts(recording) else ()),
         duration=recording.duration,
         blobs=blobs,
     )
 
 
-def _heart_rate(recording: Recording) -> tuple[Value, ...]:
-    if recording.heart_rate is None:
-        return ()
-    return (Value(_HEART_RATE, Decimal(recording.heart_rate), "/min"),)
+def _status(recording: Recording) -> tuple[str, ...]:
+    off = tuple(
+        f"lead-off-{electrode.name.lower()}"
+        for electrode in Electrode
+        if electrode & recording.electrodes_off and electrode.name
+    )
+    drift = recording.drift_ppm
+    return off if drift is None else (*off, f"clock-drift-ppm:{drift:+d}")
+
+
+def _drifts(recording: Recording) -> bool:
+    return recording.drift_ppm is not None and abs(recording.drift_ppm) >= _DRIFTS_PPM
+
+
+def _computed(recording: Recording) -> tuple[Value, ...]:
+    """What the device computed itself, each as it said it last."""
+    said = ((getattr(recording, what), *how) for what, how in _COMPUTED.items())
+    return tuple(Value(code, Decimal(number), unit) for number, code, unit in said if number)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from drivers.dicom.waveform import LEAD_I, LEAD_II, LEAD_V1, Trace
 from drivers.healthypi6.samples import (
@@ -24,9 +23,13 @@ from drivers.healthypi6.samples import (
     ecg_samples,
     vitals,
 )
+from drivers.tape import Ending
 
 if TYPE_CHECKING:
+    from drivers.healthypi6.drift import Drift
     from drivers.healthypi6.framing import Block
+
+__all__ = ["LONGEST_S", "Ending", "Recorder", "Recording"]
 
 LONGEST_S = 30
 QUIET_MS = 2000
@@ -39,16 +42,12 @@ _ELECTRODES = {
     LEAD_II: Electrode.RA | Electrode.LL,
     LEAD_V1: Electrode.RA | Electrode.LA | Electrode.LL | Electrode.V1,
 }
-_SIGNS = {Sign.ECG_LEAD_OFF: "lead-off", Sign.MOTION: "motion"}
-
-
-class Ending(Enum):
-    """Why a recording is over; the value is the quality it leaves, None where all is well."""
-
-    QUIET = None
-    FULL = "continues"
-    RESTARTED = "restarted"
-    CUT = "cut-short"
+_SIGNS = {
+    Sign.ECG_LEAD_OFF: "lead-off",
+    Sign.PPG_WEAK: "ppg-weak",
+    Sign.MOTION: "motion",
+}
+_COMPUTED = ("heart_rate", "pulse_rate", "saturation", "respiratory_rate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,9 @@ class Recording:
 
     `raw` is the exact blocks of every channel from the first ECG block on, in order (`seq` runs
     over all channels, so that raw alone shows what is missing). A sample is None where none
-    arrived. `started` is the caller's clock at the first sample.
+    arrived. `started` is the caller's clock at the first sample. Of what the device computed it
+    holds the last of each. `drift_ppm` is how much faster than the host's its clock runs, in
+    millionths, None while that can't be told.
     """
 
     raw: bytes = field(repr=False)
@@ -67,6 +68,10 @@ class Recording:
     electrodes_off: Electrode
     heart_rate: int | None
     rate_hz: int = ECG_RATE_HZ
+    pulse_rate: int | None = None
+    saturation: Decimal | None = None
+    respiratory_rate: int | None = None
+    drift_ppm: int | None = None
 
     @property
     def duration(self) -> Decimal:
@@ -88,11 +93,15 @@ class Recording:
 
 
 class Recorder:
-    """Holds at most one open recording of one device."""
+    """Holds at most one open recording of one device.
 
-    def __init__(self) -> None:
+    With `drift` it compares the device's clock with the caller's, which then must be monotonic.
+    """
+
+    def __init__(self, drift: Drift | None = None) -> None:
         self._open: _Open | None = None
         self._seq: int | None = None
+        self._drift = drift
 
     @property
     def recording(self) -> bool:
@@ -110,6 +119,8 @@ class Recorder:
         closed = self.close(ending) if ending else []
         lost = self._seq is not None and block.seq > self._seq + 1
         self._seq = block.seq
+        if samples and self._drift:
+            self._drift.note(block.t_ms, now)
         if samples and self._open is None:
             self._open = _Open(now - len(samples) / ECG_RATE_HZ, block.t_ms)
         if self._open:
@@ -120,7 +131,7 @@ class Recorder:
         """End the open recording, if there is one."""
         if self._open is None:
             return []
-        closed = self._open.closed(ending)
+        closed = self._open.closed(ending, self._drift.ppm if self._drift else None)
         self._open = None
         if ending is not Ending.FULL:
             self._seq = None
@@ -149,7 +160,7 @@ class _Open:
         self._raw = bytearray()
         self._samples: list[EcgSample | None] = []
         self._off = Electrode(0)
-        self._heart_rate: int | None = None
+        self._computed: dict[str, Any] = {}
         self._marks: dict[str, None] = {}
 
     def length_with(self, block: Block, count: int) -> int:
@@ -164,7 +175,7 @@ class _Open:
         if samples:
             self._append(block, samples)
 
-    def closed(self, ending: Ending) -> Recording:
+    def closed(self, ending: Ending, drift_ppm: int | None) -> Recording:
         if self._off:
             self._mark(_SIGNS[Sign.ECG_LEAD_OFF])
         if ending.value:
@@ -175,7 +186,11 @@ class _Open:
             samples=tuple(self._samples),
             quality=tuple(self._marks),
             electrodes_off=self._off,
-            heart_rate=self._heart_rate,
+            heart_rate=self._computed.get("heart_rate"),
+            pulse_rate=self._computed.get("pulse_rate"),
+            saturation=self._computed.get("saturation"),
+            respiratory_rate=self._computed.get("respiratory_rate"),
+            drift_ppm=drift_ppm,
         )
 
     def _append(self, block: Block, samples: tuple[EcgSample, ...]) -> None:
@@ -195,7 +210,8 @@ class _Open:
         return late // ECG_STEP_MS if late >= _JITTER_MS else 0
 
     def _note(self, said: Vitals) -> None:
-        self._heart_rate = said.heart_rate or self._heart_rate
+        for what in _COMPUTED:
+            self._computed[what] = getattr(said, what) or self._computed.get(what)
         for sign, quality in _SIGNS.items():
             if said.signs & sign:
                 self._mark(quality)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 ECG_RATE_HZ = 500
 ECG_STEP_MS = 1000 // ECG_RATE_HZ
+
+_WHOLE = 1000
 
 ECG_LAYOUT = struct.Struct("<4iBBH")
 PPG_LAYOUT = struct.Struct("<2iB3x")
@@ -42,6 +45,7 @@ class Sign(IntFlag):
 
     HR_FROM_PPG = 1
     ECG_LEAD_OFF = 2
+    PPG_WEAK = 4
     MOTION = 8
 
 
@@ -59,9 +63,16 @@ class EcgSample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What the device computed itself, about once a second. Rate per minute, from the ECG only."""
+    """What the device computed itself, about once a second; None is what it did not.
+
+    Rates per minute, saturation in percent. What comes from the finger sensor is None while
+    the device calls that signal weak: it is provisional then.
+    """
 
     heart_rate: int | None
+    pulse_rate: int | None
+    saturation: Decimal | None
+    respiratory_rate: int | None
     signs: Sign
 
 
@@ -77,10 +88,25 @@ def ecg_samples(block: Block) -> tuple[EcgSample, ...]:
 
 
 def vitals(block: Block) -> Vitals | None:
-    """The vitals of a block, or None for the shorter layout of formats before 0x0300."""
+    """The vitals of a block, or None for the shorter layout of formats before 0x0300.
+
+    Left to the raw bytes: the temperature, since no sensor and no place of it is documented,
+    and the variability of the heart rate, since it has no code.
+    """
     if len(block.payload) != VITALS_LAYOUT.size:
         return None
-    rate, *_, bits = VITALS_LAYOUT.unpack(block.payload)
+    rate, saturation, breaths, *_, bits = VITALS_LAYOUT.unpack(block.payload)
     signs = Sign(bits & sum(Sign))
-    from_ecg = rate and not signs & Sign.HR_FROM_PPG
-    return Vitals(rate if from_ecg else None, signs)
+    weak, from_finger = Sign.PPG_WEAK in signs, Sign.HR_FROM_PPG in signs
+    return Vitals(
+        heart_rate=None if from_finger else rate or None,
+        pulse_rate=rate or None if from_finger and not weak else None,
+        saturation=_percent(saturation) if saturation and not weak else None,
+        respiratory_rate=breaths or None,
+        signs=signs,
+    )
+
+
+def _percent(tenths: int) -> Decimal | None:
+    """A saturation, or None for one that can't be."""
+    return Decimal(tenths).scaleb(-1) if tenths <= _WHOLE else None

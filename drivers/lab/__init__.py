@@ -1,0 +1,1 @@
+"""Simulated devices on real transports: for training, tests and the demonstration."""

@@ -8,6 +8,7 @@ between the two.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from bleak.backends.characteristic import BleakGATTCharacteristic, GattCharacteristicsFlags
@@ -16,7 +17,12 @@ from bleak.backends.descriptor import BleakGATTDescriptor
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 from bleak.backends.service import BleakGATTService, BleakGATTServiceCollection
-from bleak.exc import BleakDeviceNotFoundError, BleakError, BleakGATTProtocolError
+from bleak.exc import (
+    BleakDBusError,
+    BleakDeviceNotFoundError,
+    BleakError,
+    BleakGATTProtocolError,
+)
 from bleak.uuids import normalize_uuid_str
 from bumble import att
 from bumble.core import AdvertisingData, BaseBumbleError
@@ -147,8 +153,8 @@ class _Client(BaseBleakClient):
             raise BleakDeviceNotFoundError(self.address, "scan first, then connect to the device")
         self._connection = await self._connected(self._target.details)
         self._connection.on(self._connection.EVENT_DISCONNECTION, self._on_disconnection)
-        if pair:
-            await self.pair()
+        if pair or await self._bonded():
+            await self._secure(self._connection)
         peer = Peer(self._connection)
         self._mtu = await _answer(peer.request_mtu(_MTU))
         self.services = await _answer(self._discover(peer))
@@ -209,12 +215,33 @@ class _Client(BaseBleakClient):
             await _answer(self._connection.disconnect())
 
     async def pair(self, *_: Any, **__: Any) -> None:
-        await _answer(self._link().pair())
+        await self._secure(self._link())
 
     async def unpair(self) -> None:
         if self.device.keystore is not None:
             await self.device.keystore.delete(self.address)
         await self.disconnect()
+
+    async def _bonded(self) -> bool:
+        keys = self.device.keystore
+        return keys is not None and await keys.get(self._peer(self._link())) is not None
+
+    async def _secure(self, connection: Connection) -> None:
+        """Encrypt with the bond, or pair where there is none; fail in BlueZ's words, as it does."""
+        try:
+            if await self._bonded():
+                await _answer(connection.encrypt())
+            else:
+                await _answer(connection.pair())
+        except BleakError as error:
+            with suppress(BleakError):
+                await self.disconnect()
+            refused = "org.bluez.Error.AuthenticationFailed"
+            raise BleakDBusError(refused, ["Authentication Failed"]) from error
+
+    @staticmethod
+    def _peer(connection: Connection) -> str:
+        return str(connection.peer_address)
 
     def _link(self) -> Connection:
         if self._connection is None:

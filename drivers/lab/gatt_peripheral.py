@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from bumble.core import UUID, AdvertisingData
 from bumble.data_types import CompleteListOf16BitServiceUUIDs, CompleteLocalName, Flags
 from bumble.device import Device, DeviceConfiguration
-from bumble.gatt import Characteristic, Service
+from bumble.gatt import Characteristic, Descriptor, Service
 from bumble.hci import Address
+from bumble.keys import MemoryKeyStore
+from bumble.pairing import PairingConfig, PairingDelegate
 from bumble.profiles.device_information_service import DeviceInformationService
 
 if TYPE_CHECKING:
@@ -27,6 +29,14 @@ class Ending(Enum):
 
     HANG_UP = "hang-up"
     STAY = "stay"
+
+
+class Security(Enum):
+    """Whom the device tells its measurements: anybody, or whoever it is paired with, and how."""
+
+    OPEN = "open"
+    JUST_WORKS = "just-works"
+    PASSKEY = "passkey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,7 @@ class Model:
     characteristic: str
     identity: Identity | None = None
     ending: Ending = Ending.HANG_UP
+    security: Security = Security.OPEN
 
 
 CUFF = Model(name="Qafila cuff", service="1810", characteristic="2A35")
@@ -65,6 +76,7 @@ class GattPeripheral:
         self.stored: deque[bytes] = deque()
         self.confirmed: list[bytes] = []
         self.visits = 0
+        self._calling = asyncio.Lock()
         self._connection: Connection | None = None
         self._visit: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -76,10 +88,37 @@ class GattPeripheral:
             Characteristic.Permissions(0),
             b"",
         )
+        self.passkey: int | None = None
+        self._secure(model.security)
         self._device.add_services([Service(UUID(model.service), [self._measurement])])
         if model.identity is not None:
             self._device.add_service(_information(model.identity))
         self._device.on(Device.EVENT_CONNECTION, self._on_connection)
+
+    def _secure(self, security: Security) -> None:
+        """Demand a bond before anybody may listen; `passkey` is what the display shows."""
+        self.forget()
+        if security is Security.OPEN:
+            return
+        # bumble's own CCCD demands nothing, whatever its characteristic does.
+        cccd = Descriptor(
+            UUID("2902"),
+            Descriptor.READABLE | Descriptor.WRITEABLE | Descriptor.WRITE_REQUIRES_ENCRYPTION,
+            self._device.gatt_server.make_descriptor_value(self._measurement),
+        )
+        self._measurement.descriptors = [cccd]
+        self._device.pairing_config_factory = lambda _: PairingConfig(
+            sc=True,
+            mitm=security is Security.PASSKEY,
+            bonding=True,
+            # The address it advertises is random: else the bond is kept under another.
+            identity_address_type=PairingConfig.AddressType.RANDOM,
+            delegate=_Display(self, security),
+        )
+
+    def forget(self) -> None:
+        """Lose every bond, as a device does that is reset or paired with a telephone."""
+        self._device.keystore = MemoryKeyStore()
 
     async def power_on(self) -> None:
         """Be ready to measure; nothing is advertised yet."""
@@ -113,12 +152,14 @@ class GattPeripheral:
 
     async def advertise(self) -> None:
         """Call, whether or not there is anything to say."""
-        await self._device.start_advertising(
-            advertising_interval_min=ADVERTISING_MS, advertising_interval_max=ADVERTISING_MS
-        )
+        async with self._calling:  # a device that has hung up calls again by itself
+            await self._device.start_advertising(
+                advertising_interval_min=ADVERTISING_MS, advertising_interval_max=ADVERTISING_MS
+            )
 
     def _on_connection(self, connection: Connection) -> None:
         self.visits += 1
+        self.passkey = None
         self._connection = connection
         # Listeners outlive the connection that they were made for.
         self._measurement.remove_all_listeners(Characteristic.EVENT_SUBSCRIPTION)
@@ -157,3 +198,17 @@ def _information(identity: Identity) -> DeviceInformationService:
         serial_number=identity.serial,
         firmware_revision=identity.firmware,
     )
+
+
+class _Display(PairingDelegate):
+    """A device that can show a number, or nothing at all."""
+
+    def __init__(self, device: GattPeripheral, security: Security) -> None:
+        shows = security is Security.PASSKEY
+        able = PairingDelegate.IoCapability
+        super().__init__(able.DISPLAY_OUTPUT_ONLY if shows else able.NO_OUTPUT_NO_INPUT)
+        self._shown_by = device
+
+    async def display_number(self, number: int, digits: int) -> None:
+        del digits
+        self._shown_by.passkey = number

@@ -1,0 +1,1 @@
+"""Links to hardware: the only modules that touch the libraries of Bluetooth, serial, cameras."""

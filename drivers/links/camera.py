@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import av
 
 from drivers.errors import DriverError, Misconfigured, ProtocolFault, Unavailable
+from drivers.links.body import Body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,16 @@ class Camera(Protocol):
     async def frame(self) -> bytes:
         """Wait for the next frame to arrive; raise `Unavailable` once there is none to come."""
 
+    @property
+    def remark(self) -> str:
+        """A plain sentence on which camera this is, where that is not plain; else empty."""
+
+    async def pressed(self) -> None:
+        """Wait for the camera's button, for ever where it has none.
+
+        Raises `Unavailable` where it has one that can't be read.
+        """
+
     async def close(self) -> None:
         """Let the camera go."""
 
@@ -70,6 +81,7 @@ class CameraLink:
         self._released = asyncio.Event()
         self._wanted = threading.Event()
         self._leave = threading.Event()
+        self._body = Body("", None, None)
         self._thread = threading.Thread(target=self._read, name=f"camera {source}", daemon=True)
 
     @classmethod
@@ -91,7 +103,17 @@ class CameraLink:
         except BaseException:
             await link.close()
             raise
+        link._body = Body.of(source)
         return link
+
+    @property
+    def remark(self) -> str:
+        """See `Camera.remark`."""
+        return self._body.remark
+
+    async def pressed(self) -> None:
+        """See `Camera.pressed`."""
+        await self._body.pressed()
 
     async def frame(self) -> bytes:
         """Wait for the next frame to arrive; raise `Unavailable` once there is none to come."""
@@ -110,6 +132,7 @@ class CameraLink:
     async def close(self) -> None:
         """Let the camera go; it returns within seconds even where the kernel holds the thread."""
         self._leave.set()
+        self._body.close()
         deadline = self._loop.time() + STALL_S + _RELEASE_S
         while not self._released.is_set() and self._loop.time() < deadline:
             _stop_streaming(self._source)

@@ -1,4 +1,4 @@
-"""The radio: one adapter, one scan, one connection at a time. The only user of bleak.
+"""The radio: one adapter, one scan, one connection at a time.
 
 A device is connected to only where a person has bound its address; others of our services are
 shown as seen. Every connection is given up in the end, even one the device has ended itself:
@@ -9,43 +9,38 @@ and the device forgets it (reproduced in a virtual machine with BlueZ 5.66 and b
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bleak import BleakClient, BleakScanner
-from bleak.exc import (
-    BleakBluetoothNotAvailableError,
-    BleakBluetoothNotAvailableReason,
-    BleakCharacteristicNotFoundError,
-    BleakError,
-)
+from bleak import BleakScanner
 from bleak.uuids import normalize_uuid_str
 
 from drivers.card import cards
-from drivers.errors import DriverError, ProtocolFault, Unavailable
+from drivers.errors import DriverError, Unavailable
+from drivers.links.bonding import PASSKEY_PATIENCE, Bonding, Wanted, begin, retry
+from drivers.links.gatt_link import BleakLink
+from drivers.links.scan import scanning
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Coroutine, Mapping
 
+    from bleak.args.bluez import BlueZScannerArgs
     from bleak.backends.client import BaseBleakClient
     from bleak.backends.device import BLEDevice
     from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 
     from drivers.base import Driver, Sink
+    from drivers.links.stack import AskPasskey, Stack
 
-# What BlueZ and D-Bus raise through bleak besides its own errors: a socket that is not there
-# or has gone, an answer that never came.
-_RADIO_ERRORS = (BleakError, OSError, EOFError, TimeoutError)
+_MOST_BUSY = 3
+"""Connections refused in a row with InProgress, after which the stack is stuck (bleak #1603)."""
 
 _MOST_STRANGERS = 64
 """Phones change their address every few minutes; the list must not grow with them."""
 
-_WHY_NOT = {
-    BleakBluetoothNotAvailableReason.NO_BLUETOOTH: "this computer shows no Bluetooth adapter",
-    BleakBluetoothNotAvailableReason.POWERED_OFF: "the Bluetooth adapter is switched off",
-    BleakBluetoothNotAvailableReason.DENIED_BY_SYSTEM: "the system does not let us use it",
-}
+
+class Quiet(Unavailable):
+    """Nobody at all was heard for long: the place is quiet, or the scan has stalled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +63,18 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds: to connect or let go; without any advertisement; between two visits; shown."""
+    """Seconds: to connect or let go; without any advertisement; between two visits; shown.
+
+    `pair`: until a device that is to be paired calls; `look`: between two looks at the adapter.
+    """
 
     connect: float = 20.0
     stall: float = 300.0
     rest: float = 1.0
     longest_rest: float = 8.0
     seen: float = 120.0
+    pair: float = 90.0
+    look: float = 5.0
 
 
 @dataclass(slots=True)
@@ -82,6 +82,7 @@ class _Sighting:
     device: BLEDevice
     seen: Seen
     at: float
+    companies: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -98,8 +99,15 @@ class Radio:
         *,
         scanner_backend: type[BaseBleakScanner] | None = None,
         client_backend: type[BaseBleakClient] | None = None,
+        stack: Stack | None = None,
         patience: Patience | None = None,
     ) -> None:
+        self._stack = stack
+        self._bonding = Bonding(stack)
+        self._wanted: Wanted | None = None
+        self._running = False
+        self._busy = 0
+        self._adapter: str | None = None
         self._client_backend = client_backend
         self._scanner_backend = scanner_backend
         self._patience = patience or Patience()
@@ -135,17 +143,59 @@ class Radio:
         danger, and a device had better not be asked for more.
         """
         self._bound = bound
-        scanner = BleakScanner(self._hear, backend=self._scanner_backend)
-        for each in bound.values():
-            each.sink.report("waiting")
+        self._running = True
         try:
-            while True:
-                sighting = await self._next(scanner)
-                await self._serve(sighting, bound[sighting.seen.address])
+            await self._read()
+        except Quiet:
+            raise
         except Unavailable as error:
             for each in bound.values():
                 each.sink.report("unavailable", str(error))
             raise
+        finally:
+            self._running = False
+            if self._wanted is not None:
+                self._wanted.end(Unavailable("Bluetooth", "it has just stopped"))
+
+    async def pair(self, address: str, ask: AskPasskey) -> None:
+        """Pair the device at `address`, as a person wants it; `ask` gets its passkey from them.
+
+        The device has to call within `Patience.pair` seconds. A bond that there was is removed
+        first. Raises `Unavailable` where it does not call or Bluetooth does not work, and
+        `NeedsPairing` where it refuses twice.
+        """
+        if not self._running:
+            raise Unavailable("Bluetooth", "it does not work just now: see `qafila status`")
+        if self._wanted is not None:
+            raise Unavailable("Bluetooth", "another device is being paired: wait for it")
+        wanted = self._wanted = await begin(self._stack, address.upper(), ask)
+        try:
+            async with asyncio.timeout(self._patience.pair):
+                await wanted.heard.wait()
+            await wanted.done
+        except TimeoutError:
+            raise Unavailable(address, "it does not call: start its pairing first") from None
+        finally:
+            self._wanted = None
+
+    async def _read(self) -> None:
+        options: BlueZScannerArgs = {}
+        if self._stack is not None:
+            self._adapter = await self._stack.adapter()
+            if self._adapter is not None:
+                options["adapter"] = self._adapter
+            # A crash of ours leaves devices connected, and those no longer call (bluez #89).
+            await self._stack.let_go(tuple(self._bound))
+        scanner = BleakScanner(self._hear, backend=self._scanner_backend, bluez=options)
+        for each in self._bound.values():
+            each.sink.report("waiting")
+        while True:
+            sighting = await self._next(scanner)
+            address = sighting.seen.address
+            if self._wanted is not None and self._wanted.address == address:
+                await self._pair(sighting, self._wanted)
+            else:
+                await self._serve(sighting, self._bound[address])
 
     def _hear(self, device: BLEDevice, said: AdvertisementData) -> None:
         now = asyncio.get_running_loop().time()
@@ -153,8 +203,12 @@ class Radio:
         said_of = {normalize_uuid_str(uuid) for uuid in said.service_uuids}
         services = tuple(short for uuid, short in self._services.items() if uuid in said_of)
         seen = Seen(device.address.upper(), said.local_name or device.name, services)
-        sighting = _Sighting(device, seen, now)
-        if seen.address in self._bound:
+        sighting = _Sighting(device, seen, now, tuple(said.manufacturer_data))
+        if self._wanted is not None and self._wanted.address == seen.address:
+            self._called.put_nowait(sighting)
+        elif seen.address in self._bound:
+            if seen.address in self._bonding.lost:
+                return
             rest = self._rests.get(seen.address)
             if rest is None or now >= rest.until:
                 self._called.put_nowait(sighting)
@@ -166,29 +220,45 @@ class Radio:
 
     async def _next(self, scanner: BleakScanner) -> _Sighting:
         """Scan until a bound device calls; a silent stall of the stack restarts the scan."""
-        while True:
+        quiet = 0
+        while quiet < 2 or self._stack is None:  # noqa: PLR2004 - the scan is restarted once
             # Whoever called before this scan may have fallen silent: connecting would hang.
             self._called = asyncio.Queue()
             self._heard_at = asyncio.get_running_loop().time()
-            async with _scanning(scanner, self._patience.connect):
+            async with scanning(scanner, self._patience.connect):
                 sighting = await self._call()
-            if sighting is not None and sighting.seen.address in self._bound:
+            if sighting is not None and self._is_ours(sighting.seen.address):
                 return sighting
+            quiet = quiet + 1 if sighting is None else 0
+        raise Quiet("Bluetooth", "nobody at all is heard")
+
+    def _is_ours(self, address: str) -> bool:
+        wanted = self._wanted is not None and self._wanted.address == address
+        return wanted or address in self._bound
 
     async def _call(self) -> _Sighting | None:
         loop = asyncio.get_running_loop()
         while (silent_at := self._heard_at + self._patience.stall) > loop.time():
+            look_at = min(silent_at, loop.time() + self._patience.look)
             try:
-                async with asyncio.timeout_at(silent_at):
+                async with asyncio.timeout_at(look_at):
                     return await self._called.get()
             except TimeoutError:
-                continue
+                await self._look_for_adapter()
         return None
 
+    async def _look_for_adapter(self) -> None:
+        """Nobody calls through an adapter that was unplugged, and bleak says nothing of it."""
+        if self._stack is not None and await self._stack.adapter() != self._adapter:
+            raise Unavailable("Bluetooth", "the adapter was unplugged or has another number now")
+
     async def _serve(self, sighting: _Sighting, bound: Bound) -> None:
-        link = _BleakLink(sighting, self._client_backend, self._patience.connect)
+        address = sighting.seen.address
+        link = self._link(sighting, pair=self._bonding.mending(address))
         try:
-            if await _reported(bound.sink, link.open()):
+            async with self._bonding.answering(address):
+                opened = await _reported(bound.sink, link.open())
+            if opened:
                 bound.sink.report("connected")
                 if await _reported(bound.sink, bound.driver.run(link, bound.sink)):
                     bound.sink.report("waiting")
@@ -197,81 +267,59 @@ class Radio:
             raise
         finally:
             await link.close()
-        self._let_rest(sighting.seen.address, failed=link.frames == 0)
+        self._let_rest(address, failed=link.frames == 0)
+        await self._learn(address, link, bound.sink)
+
+    async def _learn(self, address: str, link: BleakLink, sink: Sink) -> None:
+        """Draw from a visit what it says of the bond and of the adapter."""
+        if link.frames:
+            self._bonding.worked(address)
+        elif link.trouble:
+            remedy = await self._bonding.failed(address, link.trouble)
+            if remedy is not None:
+                sink.report("needs-pairing", remedy)
+        self._busy = self._busy + 1 if "InProgress" in link.trouble else 0
         if link.stuck:
             raise Unavailable("Bluetooth", "the adapter does not let go of a device")
+        if self._busy >= _MOST_BUSY:
+            self._busy = 0
+            raise Unavailable("Bluetooth", "the adapter stays busy and connects to nobody")
+
+    async def _pair(self, sighting: _Sighting, wanted: Wanted) -> None:
+        stack = self._stack
+        if stack is None:
+            return
+        wanted.heard.set()
+        link = self._link(sighting, pair=True)
+        try:
+            async with stack.expecting(wanted.address, wanted.ask):
+                await link.open(PASSKEY_PATIENCE)
+        except Unavailable as error:
+            await link.close()
+            await retry(stack, wanted, error)
+        else:
+            await link.close()
+            self._bonding.worked(wanted.address)
+            wanted.end()
+        finally:
+            await link.close()
+
+    def _link(self, sighting: _Sighting, *, pair: bool) -> BleakLink:
+        device, name = sighting.device, sighting.seen.name
+        return BleakLink(
+            device,
+            name,
+            self._client_backend,
+            self._patience.connect,
+            pair=pair,
+            companies=sighting.companies,
+        )
 
     def _let_rest(self, address: str, *, failed: bool) -> None:
         rest = self._rests.setdefault(address, _Rest())
         rest.failures = rest.failures + 1 if failed else 0
         pause = min(self._patience.rest * 2**rest.failures, self._patience.longest_rest)
         rest.until = asyncio.get_running_loop().time() + pause
-
-
-class _BleakLink:
-    """A `GattLink` over bleak. `frames` counts what was heard; `stuck`: hanging up failed."""
-
-    def __init__(
-        self, sighting: _Sighting, backend: type[BaseBleakClient] | None, patience: float
-    ) -> None:
-        self.name = sighting.seen.name
-        self.frames = 0
-        self.stuck = False
-        self._what = self.name or sighting.seen.address
-        self._patience = patience
-        self._closing = False
-        self._gone = asyncio.Event()
-        self._client = BleakClient(
-            sighting.device, lambda _: self._gone.set(), timeout=patience, backend=backend
-        )
-
-    async def open(self) -> None:
-        """Connect and discover; `Unavailable` where the device does not come."""
-        with self._explained("it could not be connected"):
-            async with asyncio.timeout(self._patience):
-                await self._client.connect()
-
-    async def subscribe(self, characteristic: str, hear: Callable[[bytes], None]) -> None:
-        """See `GattLink.subscribe`."""
-
-        def heard(_: object, raw: bytearray) -> None:
-            self.frames += 1
-            hear(bytes(raw))
-
-        try:
-            with self._explained("it did not let us listen"):
-                async with asyncio.timeout(self._patience):
-                    await self._client.start_notify(characteristic, heard)
-        except BleakCharacteristicNotFoundError:
-            raise ProtocolFault(
-                "The device does not offer the measurement that its service requires."
-            ) from None
-
-    async def wait_closed(self) -> None:
-        """See `GattLink.wait_closed`."""
-        await self._gone.wait()
-
-    async def close(self) -> None:
-        """See `GattLink.close`; a failure shows in `stuck`, so that it hides no other error."""
-        if self._closing:
-            return
-        self._closing = True
-        try:
-            async with asyncio.timeout(self._patience):
-                await self._client.disconnect()
-        except _RADIO_ERRORS:
-            self.stuck = True
-        finally:
-            self._gone.set()
-
-    @contextmanager
-    def _explained(self, reason: str) -> Iterator[None]:
-        try:
-            yield
-        except BleakCharacteristicNotFoundError:
-            raise
-        except _RADIO_ERRORS as error:
-            raise Unavailable(self._what, reason) from error
 
 
 async def _reported(sink: Sink, work: Coroutine[None, None, None]) -> bool:
@@ -285,32 +333,3 @@ async def _reported(sink: Sink, work: Coroutine[None, None, None]) -> bool:
         sink.report("faulty", str(error))
         return False
     return True
-
-
-@asynccontextmanager
-async def _scanning(scanner: BleakScanner, patience: float) -> AsyncIterator[None]:
-    async with _bluetooth(), asyncio.timeout(patience):
-        await scanner.start()
-    try:
-        yield
-    except BaseException:
-        with suppress(*_RADIO_ERRORS):
-            async with asyncio.timeout(patience):
-                await scanner.stop()
-        raise
-    async with _bluetooth(), asyncio.timeout(patience):
-        await scanner.stop()
-
-
-@asynccontextmanager
-async def _bluetooth() -> AsyncIterator[None]:
-    """Say in plain words that Bluetooth itself is not there."""
-    try:
-        yield
-    except BleakBluetoothNotAvailableError as error:
-        reason = _WHY_NOT.get(error.reason, "it is not available now")
-        raise Unavailable("Bluetooth", reason) from error
-    except (BleakError, TimeoutError) as error:
-        raise Unavailable("Bluetooth", "the adapter does not scan") from error
-    except (OSError, EOFError) as error:
-        raise Unavailable("Bluetooth", "the Bluetooth service does not run") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import termios
 from contextlib import suppress
 
@@ -13,6 +14,7 @@ from drivers.errors import Unavailable
 
 _READ = 4096
 _HELD = 256 * 1024
+_FULL_S = 0.02
 _GONE = "the device was unplugged"
 _CLOSED = "the port was closed"
 _NOT_OPENED: dict[int | None, str] = {
@@ -76,6 +78,34 @@ class SerialLink:
         if self._ended is None:
             self._listen()
         return taken
+
+    async def write(self, content: bytes) -> None:
+        """Say all of `content` to the device, waiting while it takes no more.
+
+        Raises `Unavailable` once the port is gone. Cancelling it may leave the rest unsaid.
+        """
+        rest = memoryview(content)
+        while rest:
+            if self._ended is not None:
+                raise Unavailable(self.name, self._ended)
+            try:
+                rest = rest[os.write(self._port.fileno(), rest) :]
+            except BlockingIOError:
+                await asyncio.sleep(_FULL_S)
+            except OSError:
+                self._end(_GONE)
+
+    def retune(self, baud: int) -> None:
+        """Go on at another rate without touching the modem lines, dropping what was not read.
+
+        Raises `Unavailable` where the port is gone or knows no such rate.
+        """
+        try:
+            self._port.baudrate = baud
+            self._port.reset_input_buffer()
+        except (OSError, termios.error, ValueError) as error:
+            raise Unavailable(self.name, f"it can't be set to {baud} baud") from error
+        self._held.clear()
 
     def close(self) -> None:
         """Let go of the port, dropping what was not read; a waiting `read` raises."""

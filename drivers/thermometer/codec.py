@@ -1,8 +1,12 @@
-"""Temperature Measurement (2A1C) of Bluetooth GSS: one indication, one reading. Pure."""
+"""Temperature Measurement (2A1C) of Bluetooth GSS: one indication, one reading. Pure.
+
+Intermediate Temperature (2A1E) is shown while the thermometer works, and never stored.
+"""
 
 from __future__ import annotations
 
 from enum import IntFlag
+from typing import TYPE_CHECKING
 
 from drivers.base import Decoded, Measurement, NoReading, Outcome, Value
 from drivers.card import card
@@ -15,6 +19,11 @@ from drivers.spot import (
     read_clock,
     written_out,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from drivers.base import DecodeFunction
 
 KIND = "body-temperature"
 TEMPERATURE = "150364"
@@ -80,3 +89,16 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
             ),
         )
     )
+
+
+def decode_intermediate(raw: bytes, *, name: str | None = None) -> Outcome:
+    """Decode one 2A1E, laid out as 2A1C, of a thermometer at work: never a reading.
+
+    So it is `NoReading`, with what may be shown; `ProtocolFault` as for 2A1C.
+    """
+    outcome = decode(raw, name=name)
+    live = outcome.readings[0].values if isinstance(outcome, Decoded) else ()
+    return NoReading("The thermometer is still measuring.", live)
+
+
+DECODERS: Mapping[str, DecodeFunction] = {"2A1C": decode, "2A1E": decode_intermediate}

@@ -42,7 +42,8 @@ class Case:
     """One captured frame and what it must say.
 
     `about` is its case.toml: `source` tells whose frame it is (device, firmware, by whom), or
-    `synthetic` and after which clause; `name` is what the device calls itself, if anything.
+    `synthetic` and after which clause; `name` is what the device calls itself, if anything;
+    `characteristic` is the source it came from, where that is not the first of the card.
     """
 
     driver: str
@@ -51,6 +52,10 @@ class Case:
     device: str | None
     raw: bytes
     expected: dict[str, object]
+
+    @property
+    def source(self) -> str:
+        return self.about.get("characteristic", card(self.driver).sources[0])
 
     def __str__(self) -> str:
         return f"{self.driver}/{self.name}"
@@ -81,6 +86,11 @@ def held_to(rule: str) -> list[str]:
     """The drivers whose cards do not claim an exemption from a rule."""
     assert rule in RULES
     return [driver for driver in DRIVERS if card(driver).rules.get(rule) == "done"]
+
+
+def linked() -> list[str]:
+    """The drivers that read a device; the others have a codec only."""
+    return [driver for driver in DRIVERS if card(driver).transport != "none"]
 
 
 def codec(driver: str) -> ModuleType:

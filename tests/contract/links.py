@@ -27,7 +27,8 @@ class FakeLink(ABC):
     """`delivered` is what the driver was given, `closed` whether it let the device go.
 
     `acknowledged` holds, for each thing said to the device or to who asked for a reading, how
-    many readings were on disk at that moment.
+    many readings were on disk at that moment. `questions` are what a card declares as
+    commands: they ask and acknowledge nothing.
     """
 
     name = "fake"
@@ -40,6 +41,7 @@ class FakeLink(ABC):
         self.lost = asyncio.Event()
         self.turn: Callable[[], None] = lambda: None
         self.acknowledged: list[int] = []
+        self.questions: frozenset[bytes] = frozenset()
 
     @abstractmethod
     def attend(self, driver: Driver) -> asyncio.Task[None] | None:
@@ -70,9 +72,11 @@ class FakeGatt(FakeLink):
     def __init__(self, frames: Sequence[bytes], sink: MemorySink) -> None:
         super().__init__(frames, sink)
         self._hear: asyncio.Future[Callable[[bytes], None]] = asyncio.Future()
+        self._acknowledges: Callable[[str, bytes], bool] = lambda _, __: True
 
-    def attend(self, driver: Driver) -> None:  # noqa: ARG002 - nobody is needed
-        return None
+    def attend(self, driver: Driver) -> None:
+        """Nobody is needed; a driver that also asks says which of its words acknowledge."""
+        self._acknowledges = getattr(driver, "acknowledges", self._acknowledges)
 
     async def subscribe(self, characteristic: str, hear: Callable[[bytes], None]) -> None:
         assert characteristic
@@ -90,11 +94,23 @@ class FakeGatt(FakeLink):
                 frame = await self.next_frame()
                 hear(frame)
 
+    companies = ()
+
+    def has(self, characteristic: str) -> bool:
+        """Everything but a clock that could be set and a memory that could be asked."""
+        return characteristic not in {"2A08", "2A2B", "2A52"}
+
+    async def read(self, characteristic: str) -> bytes:
+        assert characteristic
+        await self.step()
+        return b"7"
+
     async def write(self, characteristic: str, content: bytes) -> None:
         assert characteristic
         assert content
         await self.step()
-        self.acknowledge()
+        if self._acknowledges(characteristic, content):
+            self.acknowledge()
 
     async def close(self) -> None:
         self.closed = True
@@ -120,7 +136,8 @@ class FakeSerial(FakeLink):
     async def write(self, content: bytes) -> None:
         assert content
         await self.step()
-        self.acknowledge()
+        if content not in self.questions:
+            self.acknowledge()
 
     def close(self) -> None:
         self.closed = True
@@ -149,8 +166,13 @@ class FakeCamera(FakeLink):
             except (DriverError, DiskFull):
                 await asyncio.sleep(0)
 
+    remark = ""
+
     async def frame(self) -> bytes:
         return await self.next_frame()
+
+    async def pressed(self) -> None:
+        await asyncio.Event().wait()
 
     async def close(self) -> None:
         self.closed = True
@@ -158,7 +180,26 @@ class FakeCamera(FakeLink):
         await asyncio.sleep(0)
 
 
-LINKS: dict[str, type[FakeLink]] = {"gatt": FakeGatt, "serial": FakeSerial, "camera": FakeCamera}
+class FakeFolder(FakeLink):
+    """`drivers.links.files.Folder`: whole files, one after the other."""
+
+    def attend(self, driver: Driver) -> None:  # noqa: ARG002 - nobody is needed
+        return None
+
+    async def next(self) -> bytes:
+        return await self.next_frame()
+
+    def close(self) -> None:
+        self.closed = True
+        self.lost.set()
+
+
+LINKS: dict[str, type[FakeLink]] = {
+    "gatt": FakeGatt,
+    "serial": FakeSerial,
+    "camera": FakeCamera,
+    "folder": FakeFolder,
+}
 
 
 @dataclass

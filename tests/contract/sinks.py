@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from drivers.base import Measurement, RawFrame, Stored
+from drivers.base import Identity, Measurement, RawFrame, Stored, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +33,9 @@ class MemorySink:
     recorded: list[Measurement] = field(default_factory=list)
     quarantined: list[tuple[bytes, str]] = field(default_factory=list)
     reports: list[tuple[str, str]] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+    identities: list[Identity] = field(default_factory=list)
+    shown: list[tuple[Value, ...]] = field(default_factory=list)
     begun: list[str] = field(default_factory=list)
     answering: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -61,6 +64,15 @@ class MemorySink:
 
     def report(self, state: str, detail: str = "") -> None:
         self.reports.append((state, detail))
+
+    def identify(self, identity: Identity) -> None:
+        self.identities.append(identity)
+
+    def show(self, values: tuple[Value, ...]) -> None:
+        self.shown.append(values)
+
+    def note(self, kind: str, detail: str) -> None:
+        self.notes[kind] = detail
 
     @property
     def unsettled(self) -> set[int]:

@@ -11,10 +11,11 @@ import drivers
 from drivers import DRIVERS
 from drivers.card import build, card, cards, decoder, driver_of_source
 from drivers.errors import Misconfigured
-from tests.contract.cases import RULES, codec, conflicts, held_to
+from tests.contract.cases import RULES, codec, conflicts, held_to, linked
 from tests.contract.links import LINKS
 
 ROOT = Path(drivers.__file__).parent
+SERVICE = r"[0-9A-F]{4}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 @pytest.fixture(params=DRIVERS)
@@ -32,8 +33,8 @@ def test_card_is_complete(driver: str) -> None:
     assert its.name == driver
     assert DRIVERS[driver] == f"drivers.{driver.replace('-', '_')}"
     assert all([its.title, its.version, its.sources, its.kinds, its.models])
-    assert its.transport in LINKS
-    assert its.match.services or its.match.usb or its.match.sync
+    assert its.transport in {*LINKS, "none"}
+    assert its.match.services or its.match.usb or its.match.sync or its.match.suffixes
 
 
 def test_card_answers_every_rule_with_done_or_a_reason(driver: str) -> None:
@@ -52,16 +53,17 @@ def test_card_names_quantities_as_the_standards_do(driver: str) -> None:
 
 def test_card_matches_in_the_forms_the_system_uses(driver: str) -> None:
     match = card(driver).match
-    assert all(re.fullmatch(r"[0-9A-F]{4}", service) for service in match.services)
+    assert all(re.fullmatch(SERVICE, service) for service in match.services)
     assert all(re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{4}", ids) for ids in match.usb)
     assert re.fullmatch(r"([0-9a-f]{2})*", match.sync)
+    assert all(re.fullmatch(r"\.[a-z0-9]+", suffix) for suffix in match.suffixes)
 
 
 def test_quirks_are_found_by_a_name_and_say_where_they_are_from(driver: str) -> None:
     for quirk in card(driver).quirks:
         assert not re.search(quirk.name, "")
         assert quirk.source
-        assert quirk.apply or quirk.settle_ms
+        assert quirk.apply or quirk.settle_ms or quirk.pairing or quirk.clock
         assert 0 <= quirk.settle_ms <= 10_000
 
 
@@ -72,9 +74,21 @@ def test_sources_lead_to_the_driver_that_decodes_them(driver: str) -> None:
 
 
 def test_driver_is_built_without_settings_and_refuses_unknown_ones(driver: str) -> None:
+    if driver not in linked():
+        pytest.skip("it reads no device; see below")
     assert callable(build(driver, {}).run)
     with pytest.raises(Misconfigured, match="no-such-setting"):
         build(driver, {"no-such-setting": 1})
+
+
+def test_driver_without_a_link_says_so_to_who_sets_it_up() -> None:
+    linkless = set(DRIVERS) - set(linked())
+    assert linkless == {"omron-memory"}
+    for driver in linkless:
+        with pytest.raises(Misconfigured, match="choose another driver"):
+            build(driver, {})
+        exempt = set(RULES) - {"captures", "truncation", "bit-flips", "simulator"}
+        assert {rule for rule in RULES if card(driver).rules[rule] != "done"} == exempt
 
 
 def test_stream_codec_has_a_framer_and_only_a_stream_codec(driver: str) -> None:

@@ -42,7 +42,7 @@ def every_folder() -> list[Path]:
 def judge(case: Case, raw: bytes) -> str:
     """The outcome of a frame; anything but a fault or a legal outcome fails the test."""
     try:
-        outcome = decoder(case.driver)(raw, name=case.device)
+        outcome = decoder(case.driver, case.source)(raw, name=case.device)
     except ProtocolFault as fault:
         require_plain(fault, raw)
         return "rejected"
@@ -78,7 +78,7 @@ def require_legal(driver: str, reading: Measurement) -> None:
 )
 def test_capture_says_what_its_folder_expects(folder: Path) -> None:
     case = load(folder)
-    said = decode_frame(card(case.driver).sources[0], case.raw, case.device)
+    said = decode_frame(case.source, case.raw, case.device)
     assert json.loads(json.dumps(said)) == case.expected
     assert judge(case, case.raw) == case.expected["outcome"]
 
@@ -88,7 +88,7 @@ def test_capture_says_what_its_folder_expects(folder: Path) -> None:
 )
 def test_capture_names_the_device_it_is_from_or_says_synthetic(folder: Path) -> None:
     about = load(folder).about
-    assert {"source"} <= set(about) <= {"source", "name"}
+    assert {"source"} <= set(about) <= {"source", "name", "characteristic"}
     source = about["source"]
     assert len(source.split()) > 1, source
     assert driver_of_source(source) is None

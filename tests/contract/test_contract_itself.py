@@ -137,8 +137,9 @@ async def test_person_at_the_camera_counts_only_pictures_that_were_given() -> No
     ids=["bug", "nothing", "no reading", "strange kind", "no sentence"],
 )
 def test_broken_codec_is_noticed(monkeypatch: pytest.MonkeyPatch, decode: DecodeFunction) -> None:
-    def broken(driver: str) -> object:
+    def broken(driver: str, source: str) -> object:
         assert driver
+        assert source
         return lambda raw, *, name=None: decode(raw, name=name)
 
     monkeypatch.setattr(codecs, "decoder", broken)

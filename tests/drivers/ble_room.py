@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bumble.controller import Controller
 
     from drivers.lab.bleak_bumble import Backends
+    from drivers.links.stack import Stack
     from tests.contract.sinks import MemorySink
 
 START = datetime(2026, 11, 21, 8)  # noqa: DTZ001 - devices know no time zone
@@ -50,7 +51,7 @@ class Room:
         self.devices.append(device)
         return device
 
-    def radio(self, patience: Patience = PATIENCE) -> Radio:
+    def radio(self, patience: Patience = PATIENCE, stack: Stack | None = None) -> Radio:
         room = self
 
         class Client(self.backends.client):  # type: ignore[name-defined,misc]
@@ -64,11 +65,13 @@ class Room:
                 await super().disconnect()
 
         scanner = self.backends.scanner
-        return Radio(scanner_backend=scanner, client_backend=Client, patience=patience)
+        return Radio(scanner_backend=scanner, client_backend=Client, stack=stack, patience=patience)
 
     @asynccontextmanager
-    async def reading(self, bound: dict[str, Bound]) -> AsyncIterator[Radio]:
-        radio = self.radio()
+    async def reading(
+        self, bound: dict[str, Bound], stack: Stack | None = None
+    ) -> AsyncIterator[Radio]:
+        radio = self.radio(stack=stack)
         run = asyncio.create_task(radio.run(bound))
         yield radio
         run.cancel()

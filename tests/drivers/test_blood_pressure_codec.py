@@ -21,6 +21,7 @@ from drivers.blood_pressure.simulator import Reading, encode, frames
 from drivers.card import card
 from drivers.errors import ProtocolFault
 from drivers.medfloat import Special
+from drivers.spot import quirks_of
 
 BP2 = bytes.fromhex("167C0056006100E807060F11111B33000000")
 BP3 = bytes.fromhex("566A0047000000EA07080B121F00003F000000")
@@ -76,7 +77,7 @@ def test_beurer_status_is_big_endian() -> None:
 
 
 def test_beurer_needs_a_pause_before_it_is_subscribed_to() -> None:
-    (quirk,) = card("blood-pressure").quirks
+    (quirk,) = quirks_of(card("blood-pressure").quirks, "Beurer BM85")
     assert quirk.settle_ms == 100
 
 

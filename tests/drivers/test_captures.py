@@ -25,7 +25,8 @@ def test_capture_decodes_to_what_is_expected(folder: Path) -> None:
     raw = bytes.fromhex((folder / "wire.hex").read_text("utf-8"))
     expected = json.loads((folder / "expected.json").read_text("utf-8"))
 
-    said = decode_frame(card(folder.parent.name).sources[0], raw, case.get("name"))
+    source = case.get("characteristic", card(folder.parent.name).sources[0])
+    said = decode_frame(source, raw, case.get("name"))
 
     assert case["source"]
     assert json.loads(json.dumps(said)) == expected
@@ -35,7 +36,12 @@ def test_source_is_known_in_any_case() -> None:
     assert decode_frame("2a1c", bytes.fromhex("0025000000"), None)["outcome"] == "reading"
 
 
-def test_intermediate_cuff_pressure_is_no_source() -> None:
+def test_intermediate_cuff_pressure_is_no_reading() -> None:
+    said = decode_frame("2A36", bytes.fromhex("008200FF07FF07"), None)
+    assert (said["outcome"], said["readings"]) == ("no-reading", [])
+
+
+def test_unknown_source_is_told_the_known_ones() -> None:
     with pytest.raises(UnknownSource, match="2A35") as caught:
-        decode_frame("2A36", b"", None)
-    assert {"2A35", "2A1C"} <= set(caught.value.known)
+        decode_frame("2A99", b"", None)
+    assert {"2A35", "2A36", "2A1C"} <= set(caught.value.known)

@@ -34,6 +34,7 @@ class Link:
         self, frames: list[bytes], *, stays: bool = False, name: str | None = None
     ) -> None:
         self.name = name
+        self.companies: tuple[int, ...] = ()
         self.frames = frames
         self.stays = stays
         self.closed = 0
@@ -49,6 +50,9 @@ class Link:
             hear(frame)
         if not self.stays:
             self._gone.set()
+
+    def has(self, characteristic: str) -> bool:
+        return characteristic == "2A35"
 
     async def wait_closed(self) -> None:
         await self._gone.wait()
@@ -300,6 +304,6 @@ async def test_name_of_the_link_chooses_the_quirks() -> None:
 def test_driver_is_built_from_the_registry_and_has_no_settings(driver: str) -> None:
     built = build(driver, {})
     assert isinstance(built, GattDriver)
-    assert (built.source,) == card(driver).sources
+    assert built.source == card(driver).sources[0]
     with pytest.raises(Misconfigured, match="remove volume"):
         build(driver, {"volume": 11})

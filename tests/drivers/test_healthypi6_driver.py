@@ -75,6 +75,9 @@ class Ledger:
         del detail
         self.states.append(state)
 
+    def note(self, kind: str, detail: str) -> None:
+        raise NotImplementedError
+
     async def _turn(self, act: str) -> None:
         self.begun.append(act)
         await asyncio.sleep(0)
@@ -215,7 +218,10 @@ async def test_reading_carries_the_rate_the_device_said_and_is_dated_by_the_host
     with pytest.raises(Unavailable):
         await HealthyPi6(lambda: NOON).run(Script(blocks(2.0), GONE), sink)
     (reading,) = sink.recorded
-    assert [(value.code, str(value.value)) for value in reading.values] == [("147842", "72")]
+    assert [(value.code, str(value.value)) for value in reading.values] == [
+        ("147842", "72"),
+        ("150456", "97.5"),
+    ]
     assert not reading.repeatable
     assert (reading.device_time, reading.clock_trusted) == (None, False)
     assert str(reading.duration) == str(len(range(0, 2000, 32)) * 0.032)

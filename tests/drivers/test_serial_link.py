@@ -185,3 +185,52 @@ async def test_host_keeps_the_pace_it_is_asked_for(host: PtyHost) -> None:
     begin = loop.time()
     await host.play([(0.0, b"a"), (4.0, b"b")], pace=20)
     assert loop.time() - begin >= 0.2
+
+
+def taken(host: PtyHost, size: int) -> bytes:
+    """What the device's end has been told, at most `size` bytes of it."""
+    assert host._ends is not None
+    try:
+        return os.read(host._ends[0], size)
+    except BlockingIOError:
+        return b""
+
+
+async def test_every_byte_value_is_said_to_a_device_that_takes_its_time(host: PtyHost) -> None:
+    link = SerialLink.open(str(host.path), BAUD)
+    said = bytes(range(256)) * 400
+    saying = asyncio.create_task(link.write(said))
+    heard = b""
+    async with asyncio.timeout(30):
+        while len(heard) < len(said):
+            heard += taken(host, 5000)
+            await asyncio.sleep(0)
+    await saying
+    assert heard == said
+    link.close()
+
+
+async def test_saying_something_to_a_device_that_is_gone_raises(host: PtyHost) -> None:
+    link = SerialLink.open(str(host.path), BAUD)
+    saying = asyncio.create_task(link.write(b"x" * 1_000_000))
+    done, _ = await asyncio.wait({saying}, timeout=0.2)
+    assert not done
+    host.unplug()
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(saying, 30)
+    with pytest.raises(Unavailable):
+        await link.write(b"again")
+
+
+async def test_another_rate_drops_what_was_heard_at_the_last(host: PtyHost) -> None:
+    link = SerialLink.open(str(host.path), BAUD)
+    await host.say(b"garbage")
+    await until(lambda: bytes(link._held) == b"garbage")
+    link.retune(9600)
+    await host.say(b"sound")
+    assert await read_exactly(link, 5) == b"sound"
+    host.unplug()
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(link.read(), 30)
+    with pytest.raises(Unavailable):
+        link.retune(57600)

@@ -13,6 +13,7 @@ import pytest
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 SERVICE = SYSTEMD / "qafila.service"
 RULES = SYSTEMD / "70-qafila.rules"
+STORAGE = SYSTEMD / "qafila-storage@.service"
 EXPOSURE_MAX = 2.0
 MATCHES = {"ACTION", "SUBSYSTEM", "SUBSYSTEMS", "ATTR", "ATTRS", "ENV"}
 ASSIGNS = {"ENV", "GROUP", "MODE", "TAG", "SYMLINK", "GOTO", "LABEL"}
@@ -74,8 +75,9 @@ def test_the_service_may_reach_what_the_agent_needs() -> None:
     service = settings("Service")
     families = dict(service)["RestrictAddressFamilies"].split()
     assert families == ["AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"]
-    devices = {value.removesuffix(" rw") for name, value in service if name == "DeviceAllow"}
-    assert devices == {"char-ttyUSB", "char-ttyACM", "char-video4linux"}
+    devices = {value for name, value in service if name == "DeviceAllow"}
+    wired = {"char-ttyUSB rw", "char-ttyACM rw", "char-video4linux rw"}
+    assert devices == wired | {"char-input r"}
     assert "PrivateDevices" not in dict(service)
     assert "ProcSubset" not in dict(service)
 
@@ -231,7 +233,9 @@ def test_the_first_port_of_the_ecg_is_named_by_socket_path_and_serial_number() -
 
 
 def test_the_command_port_of_the_ecg_gets_no_name() -> None:
-    assert apply_rules(tty("2fe3", "0100", "02"), USB_PARENTS)["SYMLINK"] == ""
+    made = apply_rules(tty("2fe3", "0100", "02"), USB_PARENTS)
+    assert made["SYMLINK"] == ""
+    assert (made["GROUP"], made["MODE"]) == ("qafila", "0660")
 
 
 def test_a_converter_without_serial_number_is_named_by_socket_and_path() -> None:
@@ -256,6 +260,76 @@ def test_only_the_picture_node_of_a_usb_camera_is_named() -> None:
     assert apply_rules(camera, USB_PARENTS)["SYMLINK"] == "qafila/camera-port1.4"
     assert apply_rules(camera | {"ATTR{index}": "1"}, USB_PARENTS)["SYMLINK"] == ""
     assert apply_rules(camera, [{"SUBSYSTEMS": "pci"}])["SYMLINK"] == ""
+
+
+def medium(**more: str) -> Properties:
+    """The first partition of a stick as 60-persistent-storage.rules leaves it."""
+    return {
+        "ACTION": "add",
+        "SUBSYSTEM": "block",
+        "ENV{ID_FS_TYPE}": "vfat",
+        "ENV{DEVTYPE}": "partition",
+        "ATTR{partition}": "1",
+    } | more
+
+
+def test_first_file_system_of_a_medium_is_named_by_socket_and_wants_its_mount() -> None:
+    for each in (medium(), medium(**{"ENV{DEVTYPE}": "disk", "ATTR{partition}": ""})):
+        made = apply_rules(each, USB_PARENTS)
+        assert made["SYMLINK"] == "qafila/storage-port1.4"
+        assert made["TAG"] == "systemd"
+        assert made["ENV{SYSTEMD_WANTS}"] == "qafila-storage@port1.4.service"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"ATTR{partition}": "2"},
+        {"ENV{ID_FS_TYPE}": "ext4"},
+        {"ENV{ID_FS_TYPE}": "ntfs"},
+        {"ENV{ID_FS_TYPE}": ""},
+    ],
+)
+def test_any_other_file_system_is_left_alone(other: Properties) -> None:
+    assert "ENV{SYSTEMD_WANTS}" not in apply_rules(medium(**other), USB_PARENTS)
+
+
+def test_disk_inside_the_computer_is_left_alone() -> None:
+    assert "ENV{SYSTEMD_WANTS}" not in apply_rules(medium(), [{"SUBSYSTEMS": "pci"}])
+
+
+def test_button_of_a_camera_is_ours_to_read_and_a_keyboard_is_not() -> None:
+    button = {
+        "ACTION": "add",
+        "SUBSYSTEM": "input",
+        "ENV{DEVNAME}": "/dev/input/event7",
+        "ENV{ID_USB_DRIVER}": "uvcvideo",
+    }
+    made = apply_rules(button, USB_PARENTS)
+    assert (made["GROUP"], made["MODE"], made["SYMLINK"]) == ("qafila", "0640", "")
+    for other in ({"ENV{ID_USB_DRIVER}": "usbhid"}, {"ENV{DEVNAME}": "/dev/input/mouse1"}):
+        assert "GROUP" not in apply_rules(button | other, USB_PARENTS)
+
+
+def test_medium_is_mounted_only_to_be_read_and_only_in_a_socket_that_was_named() -> None:
+    text = STORAGE.read_text("utf-8").replace("\\\n  ", "")
+    lines = dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
+    assert lines["ConditionPathExists"] == "/etc/qafila/storage/%i"
+    assert lines["BindsTo"] == r"dev-qafila-storage\x2d%i.device"
+    options = lines["ExecStart"].split(" -o ")[1].split()[0].split(",")
+    assert {"ro", "nosuid", "nodev", "noexec"} <= set(options)
+    assert " -t vfat,exfat " in lines["ExecStart"]
+    assert lines["ExecStart"].endswith("/dev/qafila/storage-%i /run/qafila-storage/%i")
+
+
+@needs_analyze
+def test_systemd_finds_nothing_to_say_about_the_mount(tmp_path: Path) -> None:
+    here = tmp_path / "qafila-storage@port1.4.service"
+    here.write_text(STORAGE.read_text("utf-8"), "utf-8")
+    told = run("systemd-analyze", "verify", "--man=no", here)
+    about_us = [line for line in told.stderr.splitlines() if "qafila" in line]
+    assert not about_us
+    assert told.returncode == 0
 
 
 def test_nothing_happens_when_a_device_goes() -> None:

@@ -1,0 +1,68 @@
+"""What the control socket lets a person do with devices: pair, bind, forget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agent import control
+from agent.binding import Bindings, device_of
+from agent.pairings import Pairings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.control import Verb
+    from agent.stations import Stations
+    from agent.store.store import Store
+    from config.model import Settings
+
+_PASSKEY_DIGITS = 6
+_OF_DEVICE = ("name", "driver", "at", "box", "calibration_due")
+
+
+class DeviceVerbs:
+    """The verbs, by the words in which they are asked for."""
+
+    def __init__(self, store: Store, stations: Stations, settings: Settings) -> None:
+        self._bindings = Bindings(store, stations, settings)
+        self._pairings = Pairings(stations.air.pair)
+
+    def verbs(self) -> dict[str, Verb]:
+        """Each verb under its name."""
+        return {
+            "pair": self._pair,
+            "pairing": self._pairing,
+            "passkey": self._passkey,
+            "bind": self._bind,
+            "forget": self._forget,
+        }
+
+    async def _pair(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        return {"stage": await self._pairings.begin(text(asked, "address"))}
+
+    async def _pairing(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        return {"stage": await self._pairings.look()}
+
+    async def _passkey(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        digits = text(asked, "passkey")
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= _PASSKEY_DIGITS):
+            raise control.RequestWrong("passkey: give the six digits that the device shows")
+        return {"stage": await self._pairings.give(int(digits))}
+
+    async def _bind(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        device = device_of({key: text(asked, key) for key in _OF_DEVICE if asked.get(key)})
+        await self._bindings.bind(device, text(asked, "actor"))
+        return {"bound": device.name}
+
+    async def _forget(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        name = text(asked, "device")
+        await self._bindings.forget(name, text(asked, "actor"))
+        return {"forgotten": name}
+
+
+def text(asked: Mapping[str, Any], key: str) -> str:
+    """A field of a request; RequestWrong where it is missing or no text."""
+    value = asked.get(key)
+    if not isinstance(value, str) or not value:
+        raise control.RequestWrong(f"{asked['do']}: give {key} as text")
+    return value

@@ -1,0 +1,1 @@
+"""SparkFun's AD8232 board behind an Arduino: one number a line. A bench input, not for patients."""

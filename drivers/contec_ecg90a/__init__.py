@@ -1,0 +1,1 @@
+"""Contec ECG90A: 12-lead recordings that the device writes as `.ECG` files on its storage."""

@@ -1,0 +1,1 @@
+"""OpenBCI Cyton by its serial dongle: eight channels of 24 bits. Bench input, not for patients."""

@@ -1,0 +1,1 @@
+"""Glucose meters of the Bluetooth Glucose Service (1808)."""

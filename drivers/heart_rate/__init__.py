@@ -1,0 +1,1 @@
+"""Heart rate sensors of the Bluetooth Heart Rate Service (180D)."""

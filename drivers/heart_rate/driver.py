@@ -1,0 +1,17 @@
+"""The driver of a sensor: one GATT session that listens for the sources of its card."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drivers.card import card
+from drivers.gatt_session import GattDriver
+from drivers.heart_rate.codec import decode
+
+if TYPE_CHECKING:
+    from drivers.base import Driver
+
+
+def build(settings: dict[str, object]) -> Driver:
+    """The driver of a sensor; `Misconfigured` for any setting, since it has none."""
+    return GattDriver.of(card("heart-rate"), decode, settings)

@@ -1,0 +1,1 @@
+"""Nonin 3230 finger clips, by the service of Nonin."""

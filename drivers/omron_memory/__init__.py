@@ -1,0 +1,1 @@
+"""Records of Omron cuffs that are read out of their memory: the codec only."""

@@ -1,0 +1,1 @@
+"""Pulse oximeters of the Bluetooth Pulse Oximeter Service (1822)."""

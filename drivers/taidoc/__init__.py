@@ -1,0 +1,1 @@
+"""TaiDoc and FORA devices that are asked with eight octets: pressure, oximetry, temperature."""

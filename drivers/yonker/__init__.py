@@ -1,0 +1,1 @@
+"""Yonker, Yongrow and METIKO cuffs of the service cdeacd80."""

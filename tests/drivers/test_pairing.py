@@ -1,0 +1,185 @@
+"""Pairing over a virtual ether, with real cryptography: by a person, and by nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from bleak import BleakScanner
+
+from drivers.errors import Unavailable
+from drivers.lab.gatt_peripheral import CUFF, Security
+from drivers.lab.pairing import LabStack, lab_stack
+from drivers.links.gatt import Patience
+from drivers.links.stack import NeedsPairing
+from tests.contract.sinks import MemorySink
+from tests.drivers.ble_room import (
+    CUFF_ADDRESS,
+    FRAMES,
+    OTHER_ADDRESS,
+    Room,
+    cuff,
+    furnished_room,
+    until,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bleak.backends.device import BLEDevice
+
+    from drivers.lab.gatt_peripheral import GattPeripheral
+    from drivers.links.gatt import Radio
+    from drivers.links.stack import AskPasskey
+
+JUST_WORKS = replace(CUFF, security=Security.JUST_WORKS)
+PASSKEY = replace(CUFF, security=Security.PASSKEY)
+
+
+@pytest.fixture
+async def room() -> AsyncIterator[Room]:
+    async with furnished_room() as room:
+        yield room
+
+
+@pytest.fixture
+def stack(room: Room) -> LabStack:
+    return lab_stack(room.backends)
+
+
+async def paired(room: Room, radio: Radio, device: GattPeripheral, ask: AskPasskey) -> None:
+    """Pair, and wait until the device itself has noticed that we have hung up."""
+    await device.advertise()
+    await radio.pair(device.address, ask)
+    await until(lambda: not room.controllers[device.address].le_connections)
+    await until(lambda: device._connection is None)
+
+
+async def nobody() -> int:
+    raise AssertionError("nobody should have been asked")
+
+
+async def shown_by(device: GattPeripheral) -> int:
+    await until(lambda: device.passkey is not None)
+    assert device.passkey is not None
+    return device.passkey
+
+
+async def test_device_that_demands_a_bond_is_read_after_a_person_has_paired_it(
+    room: Room, stack: LabStack
+) -> None:
+    device, sink = await room.device(JUST_WORKS), MemorySink()
+    async with room.reading({CUFF_ADDRESS: cuff(sink)}, stack) as radio:
+        await device.measure(FRAMES[0])
+        await until(lambda: sink.reports[-1][0] == "needs-pairing")
+        assert f"qafila devices pair {CUFF_ADDRESS}" in sink.reports[-1][1]
+        assert sink.recorded == []
+        assert not await stack.bonded(CUFF_ADDRESS)
+        await paired(room, radio, device, nobody)
+        assert await stack.bonded(CUFF_ADDRESS)
+        for count in (1, 2, 3):
+            await device.measure(FRAMES[count])
+            await until(lambda count=count: len(sink.recorded) == count + 1)  # type: ignore[misc]
+    assert [reading.raw for reading in sink.recorded] == FRAMES[:4]
+
+
+async def test_passkey_on_the_display_is_asked_of_a_person(room: Room, stack: LabStack) -> None:
+    device, sink = await room.device(PASSKEY), MemorySink()
+    asked = []
+
+    async def ask() -> int:
+        asked.append(await shown_by(device))
+        return asked[-1]
+
+    async with room.reading({CUFF_ADDRESS: cuff(sink)}, stack) as radio:
+        await paired(room, radio, device, ask)
+        await device.measure(FRAMES[0])
+        await until(lambda: bool(sink.recorded))
+    assert len(asked) == 1
+
+
+async def test_wrong_passkey_is_refused_and_tried_once_more(room: Room, stack: LabStack) -> None:
+    device = await room.device(PASSKEY)
+    asked = []
+
+    async def ask() -> int:
+        shown = await shown_by(device)
+        device.passkey = None
+        asked.append(shown)
+        await device.advertise()
+        return (shown + 1) % 1_000_000
+
+    async with room.reading({}, stack) as radio:
+        await device.advertise()
+        with pytest.raises(NeedsPairing, match="refuses to be paired"):
+            await radio.pair(CUFF_ADDRESS, ask)
+    assert len(asked) == 2
+    assert not await stack.bonded(CUFF_ADDRESS)
+
+
+async def test_pairing_that_no_person_has_started_is_refused(room: Room, stack: LabStack) -> None:
+    device, other = await room.device(JUST_WORKS), await room.device(JUST_WORKS, OTHER_ADDRESS)
+    async with stack.expecting(CUFF_ADDRESS, nobody):
+        for each, bonds in ((other, False), (device, True)):
+            await each.advertise()
+            found = await _found(room, each.address)
+            client = room.backends.client(found, disconnected_callback=lambda: None, timeout=10)
+            try:
+                await client.connect(pair=True)
+            except Exception:  # noqa: BLE001 - which error is not what this is about
+                assert not bonds
+            else:
+                assert bonds
+                await client.disconnect()
+            assert await stack.bonded(each.address) is bonds
+
+
+async def _found(room: Room, address: str) -> BLEDevice:
+    found = await BleakScanner.find_device_by_address(address, backend=room.backends.scanner)
+    assert found is not None
+    return found
+
+
+async def test_stale_bond_is_mended_once_without_a_person(room: Room, stack: LabStack) -> None:
+    device, sink = await room.device(JUST_WORKS), MemorySink()
+    async with room.reading({CUFF_ADDRESS: cuff(sink)}, stack) as radio:
+        await paired(room, radio, device, nobody)
+        device.forget()
+        await device.measure(FRAMES[0])
+        await until(lambda: bool(sink.recorded))
+        assert "needs-pairing" not in {state for state, _ in sink.reports}
+    assert [reading.raw for reading in sink.recorded] == FRAMES[:1]
+
+
+async def test_stale_bond_that_needs_a_passkey_asks_for_a_person_and_is_left_alone(
+    room: Room, stack: LabStack
+) -> None:
+    device, sink = await room.device(PASSKEY), MemorySink()
+    async with room.reading({CUFF_ADDRESS: cuff(sink)}, stack) as radio:
+        await paired(room, radio, device, lambda: shown_by(device))
+        device.forget()
+        await device.measure(FRAMES[0])
+        await until(lambda: sink.reports[-1][0] == "needs-pairing")
+        visits = device.visits
+        other, heard = await room.device(address=OTHER_ADDRESS), MemorySink()
+        radio._bound[OTHER_ADDRESS] = cuff(heard)  # type: ignore[index]
+        await other.measure(FRAMES[1])
+        await until(lambda: bool(heard.recorded))
+        assert device.visits == visits
+        await radio.pair(CUFF_ADDRESS, lambda: shown_by(device))
+        await until(lambda: bool(sink.recorded))
+
+
+async def test_device_that_does_not_call_can_not_be_paired(room: Room, stack: LabStack) -> None:
+    radio = room.radio(Patience(connect=10, rest=0, pair=0.1), stack)
+    with pytest.raises(Unavailable, match="it does not work just now"):
+        await radio.pair(CUFF_ADDRESS, nobody)
+    run = asyncio.create_task(radio.run({}))
+    await until(lambda: bool(room.unit.le_scan_enable))
+    with pytest.raises(Unavailable, match="it does not call"):
+        await radio.pair(CUFF_ADDRESS, nobody)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run

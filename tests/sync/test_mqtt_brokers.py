@@ -1,0 +1,217 @@
+"""Real brokers: TLS in both directions, an access list, and one that speaks only MQTT 3.1.1."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from central import backoff as central_backoff
+from sync import backoff, session
+from sync.mqtt import Broker, Will, connect
+from sync.outbox import LinkLost, LinkRefused
+from tests.brokers import free_port
+
+from .papers import Authority
+from .relay import CONNECT, Relay
+from .rig import CEILING, HOST, ROOT, UNIT, Place, conserved, place, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.brokers import Mosquitto
+
+# paho lets go of the socket of a failed handshake without closing it: that closes it, and warns.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"
+)
+
+BIRTH, WILL = Will("up/state", b"online"), Will("up/state", b"offline")
+PICTURE = random.Random(8).randbytes(120_000)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    found = Authority(tmp_path, "authority")
+    for name in ("broker", UNIT):
+        found.issue(name)
+    found.issue("yesterday", days=-1)
+    return found
+
+
+def listening(start: Callable[..., Mosquitto], folder: Path, name: str) -> Mosquitto:
+    """A broker that shows a certificate, and wants one of the same authority."""
+    return start(
+        f"cafile {folder}/authority.pem",
+        f"certfile {folder}/{name}.pem",
+        f"keyfile {folder}/{name}.key",
+        "require_certificate true",
+        "use_identity_as_username true",
+    )
+
+
+def at(broker: Mosquitto, authority: Authority, name: str = UNIT) -> Broker:
+    return Broker(HOST, broker.port, UNIT, ROOT, authority.papers(name))
+
+
+async def refusal(place: Broker) -> LinkLost:
+    with pytest.raises(LinkLost) as caught:
+        async with connect(place, BIRTH, WILL):
+            pass
+    return caught.value
+
+
+async def test_mutual_tls_stands_and_carries(
+    authority: Authority, start_mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = listening(start_mosquitto, tmp_path, "broker")
+    async with connect(at(broker, authority), BIRTH, WILL) as link:
+        payloads = [random.Random(n).randbytes(90_000) for n in range(8)]
+        await asyncio.gather(*(link.publish("up/chunk", each) for each in payloads))
+
+
+async def test_a_broker_of_another_authority_is_refused_and_named(
+    authority: Authority, start_mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = listening(start_mosquitto, tmp_path, "broker")
+    Authority(tmp_path, "stranger")
+    papers = replace(authority.papers(UNIT), authority=tmp_path / "stranger.pem")
+    ended = await refusal(replace(at(broker, authority), certificates=papers))
+    assert isinstance(ended, LinkRefused)
+    assert str(ended).startswith("the broker's certificate is not accepted: ")
+
+
+async def test_an_expired_broker_and_a_wrong_name_are_told_apart(
+    authority: Authority, start_mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = listening(start_mosquitto, tmp_path, "yesterday")
+    ended = await refusal(at(broker, authority))
+    assert str(ended) == "the broker's certificate is not accepted: certificate has expired"
+    current = listening(start_mosquitto, tmp_path, "broker")
+    elsewhere = replace(at(current, authority), host="localhost")
+    assert "Hostname mismatch" in str(await refusal(elsewhere))
+
+
+async def test_a_unit_whose_certificate_the_broker_does_not_know_is_told_where_to_look(
+    authority: Authority, start_mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = listening(start_mosquitto, tmp_path, "broker")
+    Authority(tmp_path, "stranger").issue("intruder")
+    ended = await refusal(at(broker, authority, "intruder"))
+    assert "it may not accept this unit's certificate" in str(ended)
+
+
+async def test_a_port_without_tls_and_files_that_are_no_certificates_are_named(
+    authority: Authority, mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    ended = await refusal(at(mosquitto, authority))
+    assert str(ended).startswith(("TLS with the broker failed", "the broker can't be reached"))
+    (tmp_path / f"{UNIT}.key").write_text("no key")
+    ended = await refusal(at(mosquitto, authority))
+    assert str(ended).startswith("the certificate files can't be used")
+    (tmp_path / f"{UNIT}.key").unlink()
+    assert "No such file" in str(await refusal(at(mosquitto, authority)))
+
+
+async def test_a_broker_that_wants_to_know_who_is_there_refuses_in_words(
+    start_mosquitto: Callable[..., Mosquitto],
+) -> None:
+    broker = start_mosquitto("allow_anonymous false")
+    ended = await refusal(Broker(HOST, broker.port, UNIT, ROOT))
+    assert str(ended) == "the broker refuses this unit: Not authorized"
+
+
+async def test_an_access_list_that_forbids_publishing_is_named(
+    start_mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    (tmp_path / "acl").write_text(f"topic read {ROOT}/down/#\n")
+    broker = start_mosquitto(f"acl_file {tmp_path}/acl")
+    ended = await refusal(Broker(HOST, broker.port, UNIT, ROOT))
+    assert isinstance(ended, LinkRefused)
+    assert "access list" in str(ended)
+
+
+async def test_the_broker_tells_who_left_and_who_was_lost(mosquitto: Mosquitto) -> None:
+    """C-3.5: `offline` stands retained after a farewell as after a loss."""
+    place = Broker(HOST, mosquitto.port, UNIT, ROOT)
+    for way in ("farewell", "loss"):
+        async with Relay(mosquitto.port) as relay:
+            with contextlib.suppress(LinkLost):
+                async with connect(replace(place, port=relay.port), BIRTH, WILL) as link:
+                    if way == "loss":
+                        await relay.cut()
+                        await link.receive()
+        await until(lambda: retained(mosquitto) == b"offline", f"the word after a {way}")
+
+
+def retained(mosquitto: Mosquitto) -> bytes:
+    """What the broker keeps of the unit's state."""
+    from paho.mqtt import subscribe  # noqa: PLC0415
+
+    found = subscribe.simple(f"{ROOT}/up/state", hostname=HOST, port=mosquitto.port, retained=True)
+    return bytes(found.payload)
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+@pytest.fixture
+def old_broker() -> Iterator[int]:
+    """The embedded broker, which speaks MQTT 3.1.1 and nothing else."""
+    port = free_port()
+    root = str(Path(__file__).resolve().parents[2])
+    running = subprocess.Popen(
+        [sys.executable, "-m", "agent.demo.broker", str(port)],
+        env=os.environ | {"PYTHONPATH": root},
+    )
+    try:
+        deadline = time.monotonic() + CEILING
+        while not accepts(port):
+            assert time.monotonic() < deadline, "the broker did not start"
+            time.sleep(0.05)
+        yield port
+    finally:
+        running.terminate()
+        running.wait(30)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Place]:
+    with place(tmp_path) as found:
+        yield found
+
+
+async def test_a_whole_session_over_mqtt_311(
+    old_broker: int, here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C-1.3: records, a picture and their receipts, with the link cut once in between."""
+    for side in (backoff, central_backoff):
+        monkeypatch.setattr(side, "FIRST", 0.05)
+        monkeypatch.setattr(side, "CEILING", 0.5)
+    monkeypatch.setattr(session, "ANSWER_TIMEOUT", 3.0)
+    monkeypatch.setattr(session, "GREETING_TIMEOUT", 3.0)
+    await here.unit.record(PICTURE)
+    await here.unit.record_many(200)
+    with here.centre.receiving(old_broker):
+        async with Relay(old_broker) as relay, here.unit.online(relay.port):
+            await here.unit.settled()
+            await relay.cut()
+            await here.unit.record_many(20)
+            await relay.restore()
+            await here.unit.settled()
+            levels = [each.content[each.content.index(b"MQTT") + 4] for each in relay.up(CONNECT)]
+    assert levels[-1] == 4
+    assert set(levels) == {4, 5}
+    conserved(here.unit, here.centre, PICTURE)

@@ -1,0 +1,418 @@
+"""Receipts that must settle nothing, and what a session does about refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sync.answer import speaks_of
+from sync.contract.batch import decode_batch, encode_batch, gather
+from sync.contract.envelope import key_id
+from sync.contract.fields import GENESIS
+from sync.contract.ranges import normal
+from sync.contract.receipt import REFUSED_MAX, Held, Receipt, Refusal, encode_receipt
+from sync.plan import Piece, Stretch
+
+from .ledger_link import LedgerLink, connected, ending, session
+from .rig import ROOT, UNIT, Place, capture, conserved, place, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+STRANGER = Ed25519PrivateKey.generate()
+NOWHERE = "00000000-0000-4000-8000-000000000000"
+PICTURE = random.Random(6).randbytes(60_000)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Place]:
+    with place(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def link(here: Place) -> Iterator[LedgerLink]:
+    with here.centre.ledger() as ledger:
+        yield LedgerLink(here.unit, here.centre, ledger)
+
+
+def changed(**fields: Any) -> Callable[[LedgerLink, Receipt], bytes]:
+    """The centre's own receipt with other fields, signed by the centre itself."""
+    return lambda link, receipt: link.seal(msgspec.structs.replace(receipt, **fields))
+
+
+FALSE: dict[str, Callable[[LedgerLink, Receipt], bytes]] = {
+    "key": lambda _, receipt: encode_receipt(receipt, STRANGER),
+    "signature": lambda link, receipt: link.seal(receipt)[:-1] + b"\r",
+    "short": lambda *_: b"QFLR",
+    "magic": lambda link, receipt: b"QFLB" + link.seal(receipt)[4:],
+    "another-unit": changed(unit="azilal-04"),
+    "unknown-epoch": changed(epoch=NOWHERE),
+    "impossible": changed(head_hash="ab" * 32),
+}
+
+
+@pytest.mark.parametrize("code", sorted(FALSE))
+async def test_a_false_receipt_settles_nothing_and_is_counted_and_raised(
+    code: str, here: Place, link: LedgerLink
+) -> None:
+    """C-8.1, C-8.4: the true one is held back; the false one says that all is well."""
+    await here.unit.record(PICTURE)
+    true: list[Receipt] = []
+
+    def hold(receipt: Receipt) -> Sequence[Receipt]:
+        if receipt.answers:
+            return [receipt]
+        true.append(receipt)
+        return []
+
+    link.on_the_way_down = hold
+    async with session(here.unit, link) as state:
+        await until(lambda: any(each.chunks for each in true), "receipts of record and chunk")
+        told = len(true)
+        for receipt in true[:told]:
+            link.put(FALSE[code](link, receipt))
+        assert told >= 2
+        await until(lambda: here.unit.alarms().get(f"receipt-{code}") == told, "the alarms")
+        await until(lambda: state.ignored.get(code) == told, "the count")
+        assert here.unit.pending() == 1
+        assert here.unit.blobs() == 1
+        link.on_the_way_down = lambda receipt: [receipt]
+        link.tell(true)
+        await here.unit.settled()
+    conserved(here.unit, here.centre, PICTURE)
+
+
+async def test_a_retained_receipt_settles_nothing_though_it_is_genuine(
+    here: Place, link: LedgerLink
+) -> None:
+    """C-8.1: nobody knows of when it is."""
+    await here.unit.record()
+    link.on_the_way_down = lambda receipt: [receipt] if receipt.answers else []
+    async with session(here.unit, link) as state:
+        await until(link.batches, "the record on its way")
+        genuine = link.commit(*link.sent[-1])
+        link.put(link.seal(genuine[0]), retained=True)
+        await until(lambda: here.unit.alarms().get("receipt-retained") == 1, "the alarm")
+        assert state.ignored["retained"] == 1
+        assert here.unit.pending() == 1
+
+
+async def test_a_repeated_receipt_is_silent_and_a_stale_one_is_not(
+    here: Place, link: LedgerLink
+) -> None:
+    """C-8.2: what it says is known already, or was overtaken."""
+    await here.unit.record_many(3)
+    async with session(here.unit, link) as state:
+        await here.unit.settled()
+        newest = next(each for each in reversed(link.receipts) if each.lane == "clinical")
+        oldest = next(each for each in link.receipts if each.lane == "clinical")
+        assert (oldest.through, newest.through) == (0, 3)
+        link.put(link.seal(newest))
+        await until(lambda: state.ignored.get("repeated") == 1, "the repetition read")
+        assert here.unit.alarms() == {}
+        link.put(link.seal(oldest))
+        await until(lambda: state.ignored.get("stale") == 1, "the stale receipt read")
+        assert here.unit.alarms() == {"receipt-stale": 1}
+        assert here.unit.pending() == 0
+
+
+async def test_other_channels_below_down_are_passed_over(here: Place, link: LedgerLink) -> None:
+    """C-3.6: commands and answers are reserved."""
+    await here.unit.record()
+    async with session(here.unit, link) as state:
+        for channel in ("down/command", "down/answer", "down/of-tomorrow"):
+            link.put(secrets.token_bytes(64), channel=channel)
+        await here.unit.settled()
+        assert state.ignored == {}
+    assert here.unit.alarms() == {}
+
+
+async def test_a_copy_of_itself_begins_anew_instead_of_saying_hello_for_ever(
+    here: Place, link: LedgerLink
+) -> None:
+    """C-8.5: the plan of this session belongs to the epoch that is over."""
+    await here.unit.record_many(2)
+    link.on_the_way_down = lambda receipt: [
+        msgspec.structs.replace(receipt, last=receipt.last + 9)
+        if receipt.lane == "clinical"
+        else receipt
+    ]
+    assert "beginning anew" in await ending(here.unit, link)
+    assert link.channels() == ["up/hello"]
+
+
+async def test_an_answer_of_another_history_is_named_when_the_session_ends(
+    here: Place, link: LedgerLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sync.session.GREETING_TIMEOUT", 0.6)
+    await here.unit.record()
+    link.on_the_way_down = lambda receipt: [msgspec.structs.replace(receipt, head_hash="ab" * 32)]
+    words = await ending(here.unit, link)
+    assert words == "the centre's answer had to be ignored: impossible"
+
+
+async def refuse_all(here: Place, link: LedgerLink, count: int) -> None:
+    """Record readings whose ids the centre knows with other content already."""
+    await here.unit.record_many(count)
+    lines = [
+        json.dumps({"record": record, "kind": "body-temperature"}).encode()
+        for record in here.unit.saved
+    ]
+    batch = gather(UNIT, NOWHERE, "clinical", 1, GENESIS, lines)
+    link.commit("up/log/clinical", encode_batch(batch, here.unit.key))
+    assert len(here.centre.records()) == count
+
+
+async def test_refused_records_are_set_aside_and_block_nothing(
+    here: Place, link: LedgerLink
+) -> None:
+    """C-8.11, C-9.3: shown with their reason; the next reading is confirmed."""
+    await refuse_all(here, link, 3)
+    await here.unit.record()
+    async with session(here.unit, link):
+        await here.unit.settled()
+    rows = here.unit.store.reader.execute("SELECT seq, code FROM exception ORDER BY seq")
+    assert rows.fetchall() == [(1, "conflict"), (2, "conflict"), (3, "conflict")]
+    assert here.unit.alarms().keys() == {"record-refused"}
+
+
+async def test_where_refusals_may_not_have_fitted_the_unit_says_hello_again(
+    here: Place, link: LedgerLink
+) -> None:
+    """C-8.10: 64 refusals may be followed by more; each hello is another, and they end."""
+    many = REFUSED_MAX + 20
+    await refuse_all(here, link, many)
+    async with session(here.unit, link):
+        await here.unit.settled()
+        await until(lambda: link.channels().count("up/hello") >= 2, "another hello")
+        count = 0
+        while count != len(link.sent):  # until it has nothing more to say
+            count = len(link.sent)
+            for _ in range(10):
+                await here.unit.outbox.alarm("a-turn-of-the-store", "lets everybody run")
+    assert link.channels().count("up/hello") <= 4
+
+
+async def test_refusals_that_stay_the_same_ask_for_no_further_hello(
+    here: Place, link: LedgerLink
+) -> None:
+    """C-8.10: a hole below keeps the same 64 in every answer; that must not go round and round."""
+    await here.unit.record_many(REFUSED_MAX + 1)
+    same = tuple(Refusal(seq=seq, code="conflict", reason="x") for seq in range(2, REFUSED_MAX + 2))
+    link.on_the_way_up = lambda channel, payload: (
+        [(channel, payload)] if channel == "up/hello" else []
+    )
+    link.on_the_way_down = lambda receipt: [
+        msgspec.structs.replace(receipt, last=REFUSED_MAX + 1, missing=((1, 1),), refused=same)
+        if receipt.lane == "clinical"
+        else receipt
+    ]
+    async with session(here.unit, link) as state:
+        await connected(state)
+        await until(link.batches, "the missing record on its way")
+        for _ in range(30):
+            await here.unit.outbox.alarm("a-turn-of-the-store", "lets everybody run")
+    assert link.channels().count("up/hello") == 2
+
+
+def picky(here: Place, link: LedgerLink, wanted: Callable[[Sequence[int]], bool]) -> None:
+    """Let the centre refuse, as a stretch, every batch whose seqs it does not want together."""
+    public = here.unit.key.public_key()
+    keys = {key_id(public): public}
+    refusing: list[Refusal] = []
+
+    def choose(channel: str, payload: bytes) -> Sequence[tuple[str, bytes]]:
+        if channel != "up/log/clinical":
+            return [(channel, payload)]
+        header = decode_batch(payload, keys.get).header
+        if wanted(range(header.first, header.last + 1)):
+            return [(channel, payload)]
+        refusing.append(
+            Refusal(seq=header.first, last=header.last, code="too-large", reason="Smaller.")
+        )
+        hello = next(each for each in link.sent if each[0] == "up/hello")
+        return [hello]
+
+    def refuse(receipt: Receipt) -> Sequence[Receipt]:
+        if not refusing or receipt.lane != "clinical":
+            return [receipt] if receipt.answers is None or not refusing else []
+        refused = (refusing.pop(),)
+        return [msgspec.structs.replace(receipt, refused=refused, answers=None)]
+
+    link.on_the_way_up, link.on_the_way_down = choose, refuse
+
+
+async def test_a_refused_stretch_comes_again_in_halves_until_it_is_taken(
+    here: Place, link: LedgerLink
+) -> None:
+    """C-7.5, C-8.9, C-9.5: and everything arrives, once."""
+    await here.unit.record_many(40)
+    picky(here, link, lambda seqs: len(seqs) <= 6)
+    async with session(here.unit, link):
+        await here.unit.settled()
+    sizes = [len(each.lines) for each in link.batches()]
+    assert sizes[0] == 40
+    assert max(size for size in sizes if size <= 6) == 5
+    assert len(sizes) < 30
+    conserved(here.unit, here.centre)
+
+
+async def test_one_record_that_is_wanted_smaller_still_blocks_nothing_and_floods_nothing(
+    here: Place, link: LedgerLink
+) -> None:
+    """C-8.11: it is set aside for this session, with an alarm, and stays pending."""
+    await here.unit.record_many(20)
+    picky(here, link, lambda seqs: 7 not in seqs)
+    async with session(here.unit, link):
+        await until(lambda: len(here.centre.records()) == 19, "all but one")
+        await until(lambda: "record-set-aside" in here.unit.alarms(), "the alarm")
+        await here.unit.record()
+        await until(lambda: len(here.centre.records()) == 20, "the next reading")
+        await until(lambda: here.unit.pending() == 1, "its confirmation")
+        count = len(link.batches())
+        for _ in range(20):
+            await here.unit.outbox.alarm("a-turn-of-the-store", "lets everybody run")
+        assert len(link.batches()) == count < 30
+    link.on_the_way_up = lambda channel, payload: [(channel, payload)]
+    async with session(here.unit, link):
+        await here.unit.settled()
+    conserved(here.unit, here.centre)
+
+
+@pytest.mark.parametrize("packet_max", [3_000, 20_000, 70_000])
+async def test_batches_and_chunks_fit_the_packets_of_the_broker(
+    packet_max: int, here: Place
+) -> None:
+    """T24: also where it takes far less than a batch or a chunk usually has."""
+    await here.unit.record(PICTURE)
+    await here.unit.record_many(150)
+    with here.centre.ledger() as ledger:
+        link = LedgerLink(here.unit, here.centre, ledger, packet_max=packet_max)
+        async with session(here.unit, link):
+            await here.unit.settled()
+    assert max(len(payload) for _, payload in link.sent) <= packet_max
+    conserved(here.unit, here.centre, PICTURE)
+
+
+async def test_a_record_that_fits_no_packet_is_set_aside_and_the_rest_flows(here: Place) -> None:
+    """T24: no reconnecting for ever, and it is not lost: a better broker gets it."""
+    await here.unit.record_many(3)
+    large = capture()
+    noise = tuple(secrets.token_hex(100) for _ in range(200))
+    large = replace(large, measurement=replace(large.measurement, status=noise))
+    stored = await here.unit.store.record(large)
+    here.unit.saved[str(stored.record_id)] = None
+    await here.unit.record_many(3)
+    with here.centre.ledger() as ledger:
+        link = LedgerLink(here.unit, here.centre, ledger, packet_max=12_000)
+        async with session(here.unit, link):
+            await until(lambda: len(here.centre.records()) == 6, "all but the large one")
+            await until(lambda: here.unit.pending() == 1, "their confirmation")
+        assert here.unit.alarms() == {"record-set-aside": 1}
+        async with session(here.unit, LedgerLink(here.unit, here.centre, ledger)):
+            await here.unit.settled()
+    conserved(here.unit, here.centre)
+
+
+async def test_a_cancelled_session_leaves_no_task_behind(here: Place, link: LedgerLink) -> None:
+    await here.unit.record(PICTURE, PICTURE[::-1])
+    before = asyncio.all_tasks()
+    link.on_the_way_up = lambda channel, payload: (
+        [(channel, payload)] if channel == "up/hello" else []
+    )
+    async with session(here.unit, link) as state:
+        await connected(state)
+        await until(link.chunks, "a chunk on its way")
+        assert len(asyncio.all_tasks()) > len(before) + 3
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_lost_link_ends_every_carrier(here: Place, link: LedgerLink) -> None:
+    await here.unit.record(PICTURE)
+    before = asyncio.all_tasks()
+    link.on_the_way_up = lambda channel, payload: (
+        [(channel, payload)] if channel == "up/hello" else []
+    )
+    task = asyncio.create_task(ending(here.unit, link))
+    await until(link.chunks, "a chunk on its way")
+    link.cut()
+    assert await task == "cut"
+    assert asyncio.all_tasks() == before
+
+
+SEQS = st.integers(0, 12)
+
+
+STRETCH = Refusal(seq=2, last=9, code="x", reason="x")
+ALONE = Refusal(seq=5, code="x", reason="x")
+
+
+@settings(deadline=None)
+@given(
+    SEQS,
+    SEQS,
+    st.sets(SEQS),
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    st.sampled_from([STRETCH, ALONE]),
+)
+def test_a_receipt_speaks_of_a_batch_when_it_says_what_became_of_every_record(
+    through: int, last: int, holes: set[int], span: tuple[int, int], refusal: Refusal
+) -> None:
+    last = max(through, last)
+    missing = {seq for seq in holes if through < seq <= last}
+    receipt = Receipt(
+        central_epoch=NOWHERE,
+        serial=1,
+        unit=UNIT,
+        epoch=NOWHERE,
+        lane="clinical",
+        through=through,
+        head_hash="00" * 32,
+        last=last,
+        missing=normal((seq, seq) for seq in missing),
+        refused=(refusal,),
+    )
+    place_ = Stretch(NOWHERE, "clinical", min(span), max(span), 2)
+    told = all(
+        seq <= through or (seq <= last and seq not in missing)
+        for seq in range(min(span), max(span) + 1)
+    )
+    smaller = refusal is STRETCH and min(span) >= 2 and max(span) <= 9
+    assert speaks_of(receipt, place_) == (told or smaller)
+    assert not speaks_of(receipt, Stretch(NOWHERE, "urgent", 1, 1, 1))
+    assert not speaks_of(receipt, Stretch(ROOT, "clinical", 1, 1, 1))
+    assert not speaks_of(receipt, Piece(bytes(32), 10, 0, 9))
+
+
+@settings(deadline=None)
+@given(st.sets(st.integers(0, 20)), st.integers(0, 20), st.integers(0, 20))
+def test_a_receipt_speaks_of_a_chunk_that_it_holds_or_of_a_blob_thrown_away(
+    have: set[int], one: int, other: int
+) -> None:
+    piece = Piece(bytes(32), 21, min(one, other), max(one, other))
+    receipt = Receipt(
+        central_epoch=NOWHERE,
+        serial=1,
+        unit=UNIT,
+        epoch=NOWHERE,
+        lane="clinical",
+        through=0,
+        head_hash="00" * 32,
+        last=0,
+        chunks=(Held(sha256="00" * 32, size=21, have=normal((at, at) for at in have)),),
+    )
+    whole = set(range(piece.offset, piece.last + 1)) <= have
+    assert speaks_of(receipt, piece) == (whole or not have)
+    assert not speaks_of(receipt, Piece(b"\x01" * 32, 21, 0, 20))
