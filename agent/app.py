@@ -25,6 +25,7 @@ from agent.stations import Stations
 from agent.store.connection import translate
 from agent.store.figures import figures
 from agent.store.keys import load_key
+from agent.store.listing import LISTS
 from agent.store.store import Store
 from agent.supervisor import keep
 from agent.uplink import DESTINATION, Impulse, build_uplink, shown
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sync.uplink import Uplink
 
 STATUS_EVERY = 2.0
+_LISTED_MAX = 10_000
 _LOG = structlog.get_logger("qafila")
 
 
@@ -167,6 +169,8 @@ class _Agent:
                 "close": self._close,
                 "snapshot": self._snapshot,
                 "reconnect": self._reconnect,
+                "readings": self._list,
+                "pending": self._list,
                 **self._device_verbs.verbs(),
             },
         )
@@ -190,6 +194,10 @@ class _Agent:
             lambda connection: close_consultation(connection, box)
         )
         return {"closed": closed}
+
+    async def _list(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        limit = max(1, min(int(asked["limit"]), _LISTED_MAX))
+        return {"rows": LISTS[asked["do"]](self._store.reader, DESTINATION, limit)}
 
     async def _reconnect(self, _: Mapping[str, Any]) -> dict[str, Any]:
         self._impulse.give()

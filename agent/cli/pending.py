@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from agent import status_file
 from agent.cli.common import json_option, load_settings, said_plainly, settings_option, table
+from agent.cli.listed import listed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,15 +28,9 @@ if TYPE_CHECKING:
 @json_option
 def command(path: Path, why: bool, limit: int, as_json: bool) -> None:  # noqa: FBT001
     """Print it, oldest first. No values are shown."""
-    from agent.store.connection import open_reader  # noqa: PLC0415
-    from agent.store.keys import load_key  # noqa: PLC0415
-    from agent.store.listing import pending  # noqa: PLC0415
-    from agent.uplink import DESTINATION  # noqa: PLC0415
-
+    found = listed(path, "pending", limit)
     with said_plainly():
         folder = path.__class__(load_settings(path).unit.state)
-        with closing(open_reader(folder, load_key(folder))) as connection:
-            found = pending(connection, DESTINATION, limit)
     link = _link(folder)
     kept = ("record", "lane", "seq", "kind", "wall", "where", "why")
     shown = [{key: each[key] for key in kept} for each in found]

@@ -1,14 +1,14 @@
-"""`qafila readings`: the latest readings; reads the database, so it needs its key."""
+"""`qafila readings`: the latest readings, with their values."""
 
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
 
-from agent.cli.common import json_option, load_settings, said_plainly, settings_option, table
+from agent.cli.common import json_option, settings_option, table
+from agent.cli.listed import listed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,15 +28,7 @@ _WHERE = {"confirmed": "✓ confirmed", "truck": "◯ on the truck", "refused": 
 @json_option
 def command(path: Path, limit: int, as_json: bool) -> None:  # noqa: FBT001
     """Print them, newest first."""
-    from agent.store.connection import open_reader  # noqa: PLC0415
-    from agent.store.keys import load_key  # noqa: PLC0415
-    from agent.store.listing import readings  # noqa: PLC0415
-    from agent.uplink import DESTINATION  # noqa: PLC0415
-
-    with said_plainly():
-        folder = path.__class__(load_settings(path).unit.state)
-        with closing(open_reader(folder, load_key(folder))) as connection:
-            found = readings(connection, DESTINATION, limit)
+    found = listed(path, "readings", limit)
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
         return

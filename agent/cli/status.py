@@ -49,7 +49,7 @@ def probe(runtime: Path) -> Daemon:
     """Whether an agent answers at the control socket."""
     try:
         control.ask(runtime, {"do": "ping"}, PATIENCE)
-    except TimeoutError:  # the latter: many have asked, and none was heard
+    except (TimeoutError, BlockingIOError):  # the latter: many have asked, and none was heard
         return Daemon.SILENT
     except PermissionError:
         return Daemon.CLOSED

@@ -124,3 +124,7 @@ def _blobs_left(connection: Connection, destination: str, place: tuple[str, str,
         (destination, *place),
     ).fetchone()
     return int(row[0])
+
+
+LISTS = {"readings": readings, "pending": pending}
+"""What can be listed, by its name."""

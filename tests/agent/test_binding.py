@@ -13,13 +13,16 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlite_utils import Database
 
 from agent.board import Board, DeviceState
 from agent.sightings import Sightings
 from agent.stations import calibration
 from agent.store import schema
 from agent.store.bindings import AlreadyBound, Binding, NotBound, bind, bindings, release
+from agent.store.connection import open_writer
 from agent.store.figures import figures
+from agent.store.settling import alarm
 from agent.store.store import Store
 from drivers.base import Device, Identity
 from drivers.blood_pressure import simulator
@@ -75,11 +78,18 @@ async def test_nothing_is_bound_anew_before_a_person_has_forgotten_it(
 
 
 def test_database_of_the_first_schema_is_migrated_and_keeps_what_it_has(tmp_path: Path) -> None:
-    folder, key = tmp_path / "state", "ab" * 48
-    Store.open(folder, key, "truck-01", "simulated").close()
-    again = Store.open(folder, key, "truck-01", "simulated")
-    names = [row[0] for row in again.reader.execute("SELECT name FROM _sqlite_migrations")]
-    again.close()
+    key = "ab" * 48
+    first = open_writer(tmp_path, key)
+    schema.store.apply(Database(first), stop_before="binding")
+    alarm(first, "old", "an alarm from before")
+    assert first.execute("SELECT 1 FROM sqlite_master WHERE name = 'binding'").fetchone() is None
+    first.close()
+    migrated = Store.open(tmp_path, key, "truck-01", "simulated")
+    names = [row[0] for row in migrated.reader.execute("SELECT name FROM _sqlite_migrations")]
+    assert bindings(migrated.reader) == []
+    (kept,) = figures(migrated.reader, "centre")["alarms"]
+    migrated.close()
+    assert kept["code"] == "old"
     assert set(names) == set(schema.NAMES) == {"log", "binding"}
 
 
@@ -114,8 +124,8 @@ async def test_cuff_with_the_serial_number_of_another_box_is_said_aloud_and_not_
     assert await read("box1-cuff", "ble:A") == {}
     notes = await read("box2-cuff", "ble:B")
     assert "is that of box1-cuff of box 1, and it is read in box 2" in notes["device-moved"]
-    (alarm,) = figures(store.reader, "centre")["alarms"]
-    assert alarm["code"] == "device-moved-box2-cuff"
+    (raised,) = figures(store.reader, "centre")["alarms"]
+    assert raised["code"] == "device-moved-box2-cuff"
     assert await read("box1-cuff", "ble:A") == {}
     bound.remove(("ble:A", "1"))
     assert await read("box2-cuff", "ble:B") == {}

@@ -15,7 +15,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from sync.answer import speaks_of
-from sync.lane import RestoredCopy
+from sync.lane import Ignored, RestoredCopy, Why
 from sync.outbox import BatchParcel, Parcel
 
 from .centre import ModelCentre
@@ -32,6 +32,7 @@ ANSWER_TIMEOUT = 30.0
 FAULTY = 120.0
 """Seconds of a schedule in which faults happen; then it has until CEILING to end."""
 CEILING = 1200.0
+EVENTS_MAX = 100_000
 
 
 class Violation(AssertionError):
@@ -88,6 +89,7 @@ class Simulation:
         self.centre = ModelCentre("test-01")
         self.old: list[Receipt] = []
         self.hello = ""
+        self.unproven: set[str] = set()
 
     def run(self) -> None:
         """Live through the faults, then end in peace."""
@@ -100,6 +102,8 @@ class Simulation:
             self.now, _, event = heapq.heappop(self._events)
             if self.now > CEILING:
                 break
+            if next(self._order) > EVENTS_MAX:
+                raise Violation("it never comes to rest")
             event()
         self._judge()
 
@@ -123,11 +127,17 @@ class Simulation:
         self.session += 1
         self.greeted = False
         self._flying.clear()
+        self.unproven.clear()
+        self._greet()
+        session = self.session
+        self._at(ANSWER_TIMEOUT, lambda: self._lose_patience(session))
+
+    def _greet(self) -> None:
         hello = self.unit.hello()
         self.hello = hello.session
-        session = self.session
+        for parcel in self._flying.values():  # the model's hello begins a new plan
+            self.unit.plan.depart(parcel.place, 0)
         self._travel(lambda: self._tell(*self.centre.greet(hello)))
-        self._at(ANSWER_TIMEOUT, lambda: self._lose_patience(session))
 
     def _lose_patience(self, session: int) -> None:
         if session == self.session and not self.greeted:
@@ -163,6 +173,11 @@ class Simulation:
         if isinstance(verdict, RestoredCopy):
             raise Violation("the unit takes itself for a restored copy")
         self._check()
+        if isinstance(verdict, Ignored) and verdict.why is not Why.REPEATED:
+            if verdict.why is Why.UNPROVEN and receipt.central_epoch not in self.unproven:
+                self.unproven.add(receipt.central_epoch)
+                self._greet()
+            return
         self.greeted |= receipt.answers == self.hello
         for number, parcel in list(self._flying.items()):
             if speaks_of(receipt, parcel.place):
