@@ -1,5 +1,6 @@
 # make demo      a unit, its devices and a centre on this computer, nothing else needed
 # make test      lint, then every test
+# make soak      faults by seed for SECONDS_TO_RUN (from 30), from SEED; ends with one JSON line
 # make lint      style, types and the arrows between the packages
 # make clauses   write the contract's index and schemas from the tests and the code
 # make lock      resolve pyproject.toml anew into the three locks, keeping what still fits
@@ -7,7 +8,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test lint tools clauses lock
+.PHONY: demo test soak lint tools clauses lock
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,14 +16,20 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # What the tests start beside Python: command:Debian package.
-TOOLS := mosquitto:mosquitto dciodvfy:dicom3tools systemd-analyze:systemd dbus-daemon:dbus
+TOOLS := mosquitto:mosquitto dciodvfy:dicom3tools systemd-analyze:systemd fusermount3:fuse3 dbus-daemon:dbus
 
 demo: $(VENV)/.lab
 	@$(BIN)/qafila demo
 
 test: $(VENV)/.test tools
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 4
+
+SECONDS_TO_RUN ?= 600
+SEED ?= 1
+
+soak: $(VENV)/.test tools
+	@$(BIN)/python -m tests.faults.soak $(SECONDS_TO_RUN) $(SEED)
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check

@@ -20,6 +20,7 @@ def write_durably(path: Path, content: Iterable[bytes], mode: int) -> None:
     draft.unlink(missing_ok=True)
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(handle, "wb") as file:
+        os.fchmod(handle, mode)  # whatever the umask of who runs this
         file.writelines(content)
         file.flush()
         os.fsync(file.fileno())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sync.contract.batch import LINES_MAX
-from sync.contract.ranges import Range, Ranges, clip, minus, union
+from sync.contract.ranges import Range, Ranges, clip, minus, normal, union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -129,8 +129,9 @@ class Plan:
         over and over; gives what was set aside now. The next session tries it once more.
         """
         key = (epoch, lane)
-        single = minus([each for each in stretches if each[0] == each[1]], self._aside.get(key, ()))
-        self._aside[key] = union(self._aside.get(key, ()), single)
+        before = self._aside.get(key, ())
+        single = minus(normal(each for each in stretches if each[0] == each[1]), before)
+        self._aside[key] = union(before, single)
         for first, last in stretches:
             half = max(1, (last - first + 1) // 2)
             self._narrow.setdefault(key, []).append(((first, last), half))

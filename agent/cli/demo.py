@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -37,6 +38,7 @@ def command(ctx: click.Context, once: bool, keep: Path | None, as_json: bool) ->
     begun = time.monotonic()
     with ExitStack() as cleared, said_plainly():
         folder = _folder(cleared, keep)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # clear the stage all the same
         told = story.Story(folder, _sayer(as_json), _pauser(once))
         found = asyncio.run(told.tell())
     seconds = time.monotonic() - begun

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--rounds", type=click.IntRange(1), help="Stop after so many rounds.")
 def command(folder: Path, every: float, rounds: int | None) -> None:
     """Print the [bluetooth] and [[devices]] settings to use, then measure until Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # unplug what was plugged in
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_simulate(folder, every, rounds))
 

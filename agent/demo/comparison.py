@@ -80,7 +80,7 @@ def compare(
         if there.get(each.record) == each.sha256 and hashes.issuperset(each.blobs)
     ]
     by_device = Counter(each.device for each in saved)
-    unsaved = 0 * sum(max(0, count - by_device[name]) for name, count in told.items())
+    unsaved = sum(max(0, count - by_device[name]) for name, count in told.items())
     windows = tuple(cuts)
     offline = Counter(
         each.device for each in saved if any(a <= each.mono_ns <= b for a, b in windows)

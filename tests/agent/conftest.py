@@ -62,7 +62,7 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Demo]]
     yield running
     for demo in running.values():
         if demo.process.poll() is None:
-            demo.process.terminate()
+            demo.process.terminate()  # it takes its broker, centre and agent with it
         demo.ended()
 
 

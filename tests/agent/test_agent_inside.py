@@ -117,7 +117,7 @@ async def test_watchdog_is_fed_only_while_the_writer_answers(
         release.set()
         assert await manager.next() == "WATCHDOG=1"
         await asyncio.wrap_future(stuck)
-    assert manager.waiting()[-1] == "STOPPING=1"
+    assert "STOPPING=1" in manager.waiting()
 
 
 async def test_full_disk_of_another_job_does_not_end_the_agent(

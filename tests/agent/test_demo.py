@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
+import subprocess
+import sys
 import tomllib
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,11 +26,10 @@ from agent.demo.world import BOXES
 from agent.store.connection import open_reader, open_writer
 from agent.store.keys import load_key
 
-from .unit import ROOT
+from .unit import CEILING, ROOT, environment, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from .conftest import Demo
 
@@ -280,3 +283,26 @@ def test_settings_of_the_stage_are_settings(tmp_path: Path) -> None:
     path = stage.write_settings(tmp_path, 1883, "tcp-client:127.0.0.1:1", devices, BOXES)
     settings = tomllib.loads(path.read_text())
     assert {each["name"]: each["box"] for each in settings["devices"]} == BOXES
+
+
+def test_demonstration_that_is_stopped_leaves_no_process_behind(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "agent", "demo", "--once", "--keep", str(tmp_path / "kept")]
+    with (tmp_path / "told").open("wb") as told:
+        demo = subprocess.Popen(words, env=environment(), cwd=ROOT, stdout=told, stderr=told)
+    until(lambda: (tmp_path / "kept" / "unit" / "status.json").exists() or None, "the agent")
+    assert len(of_folder(tmp_path)) == 4
+    demo.terminate()
+    assert demo.wait(CEILING) == 1
+    assert of_folder(tmp_path) == []
+    assert "Traceback" not in (tmp_path / "told").read_text()
+
+
+def of_folder(folder: Path) -> list[str]:
+    """The command lines of all processes that name a folder: broker, centre, agent, and it."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().decode("utf-8", "replace")
+            if str(folder) in words:
+                found.append(words)
+    return found

@@ -252,7 +252,7 @@ def test_lost_record_at_the_head_is_chained_to_by_what_follows(
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-@pytest.mark.parametrize("line", [new_line(), b"unreadable"])
+@pytest.mark.parametrize("line", [new_line(), b"unreadable"], ids=["sound", "unreadable"])
 def test_record_that_turns_up_after_all_counts_whatever_comes_first(
     order: tuple[int, int], line: bytes, ledger: Ledger, twin: Twin, folder: Path
 ) -> None:

@@ -35,7 +35,7 @@ CEILING = 1200.0
 EVENTS_MAX = 100_000
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818 - what is broken is a promise
     """A promise is broken; the text says which."""
 
 
@@ -252,4 +252,3 @@ class Simulation:
             raise Violation(f"never settled: {self.unit.state().pending}")
         if self.unit.confirmed_blobs() != set(self.unit.blobs):
             raise Violation("a picture never arrived whole")
-

@@ -31,10 +31,13 @@ def test_the_same_seed_is_the_same_schedule() -> None:
 
 @pytest.mark.parametrize("mutant", [SettlesTooEarly, IgnoresMissing, KeepsBlobsOfAnotherCentre])
 def test_simulation_catches_the_mutant(mutant: type[PureUnit]) -> None:
-    with pytest.raises(AssertionError):
-        for seed in range(SCHEDULES):
-            Simulation(seed, mutant).run()
+    caught = next((seed for seed in range(SCHEDULES) if breaks_a_promise(seed, mutant)), None)
+    assert caught is not None
 
 
-def test_a_broken_promise_is_an_assertion() -> None:
-    assert issubclass(Violation, AssertionError)
+def breaks_a_promise(seed: int, make: type[PureUnit]) -> bool:
+    try:
+        Simulation(seed, make).run()
+    except Violation:
+        return True
+    return False

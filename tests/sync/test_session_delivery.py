@@ -192,16 +192,16 @@ async def test_links_lost_in_mid_drain_repeat_what_was_under_way_and_no_more(
     """T27: many connections, each cut after a few receipts, cost little more than one."""
     monkeypatch.setattr(sessions, "BATCH_BUDGET", 12_000)
     await here.unit.record_many(400)
-    sent = cuts = 0
+    sent = cuts = largest = 0
     with here.centre.ledger() as ledger:
         while here.unit.pending():
             link = LedgerLink(here.unit, here.centre, ledger)
             async with session(here.unit, link):
                 await until(lambda: len(link.batches()) > 6 or not here.unit.pending(), "some")  # noqa: B023
                 link.cut()
-            sent += sum(len(each.lines) for each in link.batches())
+            sizes = [len(each.lines) for each in link.batches()]
+            sent, largest = sent + sum(sizes), max(largest, *sizes, 0)
             cuts += 1
-    largest = max(len(each.lines) for each in link.batches())
     assert cuts > 4
     assert sent <= 400 + cuts * sessions.RECORD_WINDOW * largest
     conserved(here.unit, here.centre)
