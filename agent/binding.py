@@ -10,6 +10,8 @@ import structlog
 
 from agent.errors import AgentError
 from agent.store.bindings import AlreadyBound, Binding, NotBound, bind, bindings, release
+from config.errors import SettingsFault
+from config.load import require_place
 from config.model import Device
 from drivers import DRIVERS
 
@@ -45,6 +47,7 @@ class Bindings:
     def __init__(self, store: Store, stations: Stations, settings: Settings) -> None:
         self._store = store
         self._stations = stations
+        self._origin = settings.unit.origin
         self._fixed = {each.name for each in settings.devices}
 
     async def bind(self, device: Device, actor: str) -> None:
@@ -55,6 +58,10 @@ class Bindings:
             raise CantBind("bind: give the box")
         if device.driver not in DRIVERS:
             raise CantBind(f"bind: no such driver: one of {', '.join(DRIVERS)}")
+        try:
+            require_place(device.at, self._origin)
+        except SettingsFault as fault:
+            raise CantBind(f"bind: {fault}") from None
         for each in self._stations.devices:
             if each.name == device.name or each.at.lower() == device.at.lower():
                 raise AlreadyBound(_taken(each, fixed=each.name in self._fixed))

@@ -26,6 +26,7 @@ _CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 _ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 _VITAL_SIGNS = "http://hl7.org/fhir/StructureDefinition/vitalsigns"
 _TRUE_WITHIN = timedelta(minutes=5)
+_MEMORY = timedelta(days=31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +64,25 @@ def entries(capture: Capture, record: uuid.UUID, subject: Subject | None) -> lis
 
 
 def effective(capture: Capture) -> datetime:
-    """When it was measured: the device's time where both clocks agree, else its arrival.
+    """When it was measured: by the device's clock where that can be believed, else its arrival.
 
-    A trusted device clock that differs from the unit's tells of a stored reading only when the
-    unit's own clock is synchronised; the raw device time travels beside it in any case.
+    Where the device told its present time, its clock's error is known and taken out. Without
+    that, its time is believed from a month ago up to now: beyond, its year is wrong rather than
+    the reading old. The raw device time travels beside it in any case.
     """
+    return measured_at(capture) or capture.stamp.wall
+
+
+def measured_at(capture: Capture) -> datetime | None:
+    """What the device's clock says of the moment, where it can be believed; else None."""
     said, stamp = capture.measurement, capture.stamp
     if said.device_time is None or not said.clock_trusted:
-        return stamp.wall
+        return None
+    error = timedelta(milliseconds=said.clock_offset_ms or 0)
     zone = timezone(timedelta(minutes=stamp.offset_min))
-    device_time = said.device_time.replace(tzinfo=zone)
-    if device_time > stamp.wall + _TRUE_WITHIN:
-        return stamp.wall
-    return device_time
+    measured = said.device_time.replace(tzinfo=zone) - error
+    believable = stamp.wall - _MEMORY <= measured <= stamp.wall + _TRUE_WITHIN
+    return measured if believable or said.clock_offset_ms is not None else None
 
 
 def _entry(resource: dict[str, Any]) -> dict[str, Any]:

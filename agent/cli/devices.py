@@ -13,6 +13,12 @@ from agent.cli.talk import talk
 if TYPE_CHECKING:
     from pathlib import Path
 
+_TO_PAIR = {
+    "none": "; needs no pairing",
+    "just-works": "; pairing asks for nothing",
+    "passkey": "; pairing asks for the passkey it displays",
+}
+
 
 @click.group(
     "devices",
@@ -119,7 +125,19 @@ def _bound(path: Path) -> dict[str, Any]:
         for each in settings.devices
     }
     devices |= {name: each for name, each in status["devices"].items() if name not in devices}
-    return {"age_seconds": age, "devices": devices, "unbound": status["unbound"]}
+    unbound = [each | {"pairing": _pairing(each)} for each in status["unbound"]]
+    return {"age_seconds": age, "devices": devices, "unbound": unbound}
+
+
+def _pairing(seen: dict[str, Any]) -> str | None:
+    """What a person will have to do to pair what is seen, None where no driver reads it."""
+    from drivers.card import cards  # noqa: PLC0415
+    from drivers.spot import pairing_of  # noqa: PLC0415
+
+    for each in cards():
+        if set(each.match.services) & set(seen["services"]):
+            return pairing_of(each, seen["name"])
+    return None
 
 
 def _bound_table(found: dict[str, Any]) -> str:
@@ -143,7 +161,7 @@ def _bound_table(found: dict[str, Any]) -> str:
     ]
     lines += [
         f"seen, not bound: {each['name'] or 'no name'} {each['address']} "
-        f"(services {', '.join(each['services'])})"
+        f"(services {', '.join(each['services'])}){_TO_PAIR.get(each['pairing'], '')}"
         for each in found["unbound"]
     ]
     age = found["age_seconds"]

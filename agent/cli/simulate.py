@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("simulate", help="Put simulated devices on real transports, for training.")
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, resolve_path=True, path_type=Path))
 @click.option(
     "--every",
     default=30.0,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.capture import record_id, record_line, summary
 from agent.clock import utc_text
 from agent.errors import Conflict
-from agent.fhir import Subject, effective
+from agent.fhir import Subject, measured_at
 from drivers.base import Stored
 from sync.contract.batch import check_line, link
 
@@ -73,9 +73,13 @@ def _subject(connection: Connection, capture: Capture) -> tuple[Subject | None, 
     if row is None:
         return None, "no consultation was open in this box"
     subject = Subject(*row)
-    if capture.measurement.from_memory and effective(capture) == capture.stamp.wall:
+    said, measured = capture.measurement, measured_at(capture)
+    if measured is None and said.from_memory:
         return None, "it lay in the device, and nobody can tell when it was taken"
-    if utc_text(effective(capture))[:_WHOLE_SECONDS] < subject.opened[:_WHOLE_SECONDS]:
+    if measured is None and said.device_time is not None:
+        return None, "the device's clock can't be believed, and it may have lain in the device"
+    when = utc_text(measured or capture.stamp.wall)
+    if when[:_WHOLE_SECONDS] < subject.opened[:_WHOLE_SECONDS]:
         return None, "the reading is older than the open consultation"
     return subject, ""
 

@@ -183,6 +183,7 @@ async def test_cuff_is_bound_and_forgotten_live_and_the_neighbours_is_never_capt
         await unit.soon(lambda s: {e["address"] for e in s["unbound"]} == seen, "both in the air")
         assert ours.visits == other.visits == 0
         await said(unit, ("devices",), f"seen, not bound: Next door {NEIGHBOURS}")
+        await said(unit, ("devices",), "(services 1810); needs no pairing")
 
         assert await cli(unit, *BIND) == (0, "box1-cuff is bound to box 1\n")
         await unit.soon(lambda s: s["store"]["saved"] == 1, "a reading without a restart")

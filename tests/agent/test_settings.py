@@ -132,6 +132,11 @@ def test_unknown_setting_is_refused_wherever_it_stands(text: str, path: str) -> 
             f"$.devices[0].driver: no such driver: one of {', '.join(DRIVERS)}",
         ),
         (
+            UNIT + DEVICE.replace("F1:F1:F1:F1:F1:F1", "tcp://127.0.0.1:8090"),
+            "$.devices[0].at: a clinical unit reads no stream of a network: "
+            "give the path of the camera, such as /dev/video0",
+        ),
+        (
             f'{UNIT}[bluetooth]\nradio = "tcp-client:127.0.0.1:1"',
             '$.bluetooth.radio: a simulated radio needs $.unit.origin = "simulated"',
         ),
@@ -139,6 +144,12 @@ def test_unknown_setting_is_refused_wherever_it_stands(text: str, path: str) -> 
 )
 def test_settings_that_contradict_each_other_say_which(text: str, said: str) -> None:
     assert fault(text) == said
+
+
+def test_stream_of_this_computer_is_a_camera_of_a_simulated_unit() -> None:
+    device = DEVICE.replace("F1:F1:F1:F1:F1:F1", "tcp://127.0.0.1:8090")
+    settings = parse(f'{UNIT}origin = "simulated"\n{device}', DRIVERS)
+    assert settings.devices[0].at == "tcp://127.0.0.1:8090"
 
 
 @pytest.mark.parametrize("content", [b"[unit", b"\xff\xfe", b'a = "\x01"', b"a = 1\na = 2"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -201,3 +201,16 @@ async def test_in_a_busy_day_no_reading_ever_changes_its_box(store: Store, clock
     lines = store.reader.execute("SELECT line FROM record ORDER BY seq").fetchall()
     assert [json.loads(line)["context"]["consultation"] for (line,) in lines] == due
     assert len(set(due)) > 20
+
+
+@pytest.mark.usefixtures("clock")
+async def test_reading_of_a_clock_that_can_not_be_believed_is_given_to_nobody(
+    store: Store,
+) -> None:
+    """A cuff with a wrong year tells a stored reading and a new one alike."""
+    await opened(store, "1")
+    year = 365 * 24 * 60
+    await cuff(store, "1").record(said(120, minute=-year))
+    await cuff(store, "1").record(replace(said(121, minute=0.0), clock_trusted=False))
+    why = "the device's clock can't be believed, and it may have lain in the device"
+    assert where(store) == [(None, why), (None, why)]
