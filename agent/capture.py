@@ -26,7 +26,7 @@ class Capture:
     """One measurement in its whole context, as the moment of capture knew it.
 
     `actor` is who stood there, None where nobody had signed in; `method` is `device` or
-    `manual`; `frames` are the kept frames it was decoded from.
+    `manual`, and `reason` why by hand, where somebody said so; `frames` are the kept frames it was decoded from.
     """
 
     measurement: Measurement
@@ -38,6 +38,7 @@ class Capture:
     actor: str | None = None
     method: str = "device"
     frames: tuple[int, ...] = ()
+    reason: str | None = None
 
     @property
     def raw_sha256(self) -> bytes:
@@ -69,6 +70,7 @@ def record_line(capture: Capture, record: uuid.UUID, subject: Subject | None) ->
             "user_slot": said.user_slot,
             "status": said.status,
             "quality": said.quality,
+            "coded": said.coded,
             "blobs": [
                 {
                     "sha256": hashlib.sha256(blob.content).hexdigest(),
@@ -91,6 +93,8 @@ def summary(measurement: Measurement) -> str:
             f"{each.value} {UNIT_NAMES.get(each.unit, each.unit)}"
             for each in measurement.values
         )
+    if measurement.coded is not None:
+        return measurement.coded
     size = sum(len(blob.content) for blob in measurement.blobs)
     seconds = f"{measurement.duration} s, " if measurement.duration is not None else ""
     return f"{seconds}{size} bytes"
@@ -109,10 +113,13 @@ def _context(capture: Capture, subject: Subject | None) -> dict[str, Any]:
         "actor": capture.actor,
         "origin": capture.origin,
         "method": capture.method,
+        "reason": capture.reason,
         "driver": device.driver,
         "driver_version": capture.driver_version,
         "agent_version": __version__,
-        "device": {
+        "device": None
+        if capture.method == "manual"
+        else {
             "id": device.id,
             "name": device.name,
             "manufacturer": device.manufacturer,

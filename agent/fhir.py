@@ -111,16 +111,27 @@ def _observation(
         "code": _code(quantity),
         "effectiveDateTime": utc_text(effective(capture)),
         "issued": utc_text(capture.stamp.wall),
-        "device": {
-            "identifier": {"value": capture.device.id},
-            "display": capture.device.model or capture.device.name or capture.device.driver,
-        },
+        **_how(capture),
     }
     if meta:
         resource["meta"] = meta
     if capture.measurement.site:
         resource["bodySite"] = {"text": capture.measurement.site}
     return resource | _of(subject)
+
+
+def _how(capture: Capture) -> dict[str, Any]:
+    """By which device, or by whose hand (HL7 PHD guide: a manual entry is said in a note)."""
+    device = capture.device
+    if capture.method != "manual":
+        name = device.model or device.name or device.driver
+        return {"device": {"identifier": {"value": device.id}, "display": name}}
+    reason = f": {capture.reason}" if capture.reason else ""
+    return {
+        "method": {"text": "manual"},
+        "performer": [{"display": capture.actor}],
+        "note": [{"authorString": capture.actor, "text": f"Entered by hand{reason}"}],
+    }
 
 
 def _panel(
@@ -137,6 +148,8 @@ def _panel(
             {"code": _code(QUANTITIES[each.code]), "valueQuantity": _quantity(each)}
             for each in inside
         ]
+    if capture.measurement.coded is not None:
+        resource["valueCodeableConcept"] = {"text": capture.measurement.coded}
     blobs = capture.measurement.blobs
     if blobs:
         resource["derivedFrom"] = [

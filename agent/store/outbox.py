@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.store import settling
-from sync.contract.batch import gather
+from sync.contract.batch import gather, link
 from sync.contract.chunk import Chunk
 from sync.contract.hello import Hello, LaneOffer
 from sync.contract.ranges import clip, minus
@@ -82,9 +82,15 @@ class StoreOutbox:
         while True:
             woken = self._woken
             place = plan.stretch(self._views())
-            if place is not None:
-                return self._batch(plan, place, budget)
-            await woken.wait()
+            if place is None:
+                await woken.wait()
+                continue
+            parcel = self._batch(plan, place, budget)
+            if parcel is not None:
+                return parcel
+            # Nothing of it is sound: it blocks nothing, and is tried again in the next session.
+            plan.narrow(place.epoch, place.lane, [(place.first, place.first)])
+            await self.alarm("record-unsound", "a record can't be read back as it was written")
 
     async def next_chunk(self, plan: Plan, chunk_size: int) -> ChunkParcel:
         """Wait for pending bytes of a blob."""
@@ -133,21 +139,25 @@ class StoreOutbox:
             for state, oldest, _ in self._lanes()
         ]
 
-    def _batch(self, plan: Plan, place: Stretch, budget: int) -> BatchParcel:
+    def _batch(self, plan: Plan, place: Stretch, budget: int) -> BatchParcel | None:
+        """The sound records at the beginning of a stretch; None where the first isn't."""
         rows = self._reader.execute(
-            "SELECT prev_hash, line FROM record WHERE epoch = ? AND lane = ? "
+            "SELECT seq, prev_hash, hash, line FROM record WHERE epoch = ? AND lane = ? "
             "AND seq BETWEEN ? AND ? ORDER BY seq",
             (place.epoch, place.lane, place.first, place.last),
         )
         before, size = b"", 0
         lines: list[bytes] = []
-        for prev_hash, line in rows:
-            if lines and size + len(line) > budget:
+        for seq, prev_hash, own, line in rows:
+            sound = seq == place.first + len(lines) and link(prev_hash, line) == own
+            if not sound or (lines and size + len(line) > budget):
                 break
             before = before or bytes(prev_hash)
             lines.append(bytes(line))
             size += len(line)
         rows.close()
+        if not lines:
+            return None
         cut = replace(place, last=place.first + len(lines) - 1)
         plan.depart(cut, size)
         return BatchParcel(cut, gather(self._unit, cut.epoch, cut.lane, cut.first, before, lines))
