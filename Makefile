@@ -3,12 +3,14 @@
 # make soak      faults by seed for SECONDS_TO_RUN (from 30), from SEED; ends with one JSON line
 # make lint      style, types and the arrows between the packages
 # make clauses   write the contract's index and schemas from the tests and the code
+# make catalogue write the page of the devices from the drivers' cards
+# make soak-codecs  FUZZED frames (a million) through every codec, from FUZZ_SEED; prints the seeds
 # make lock      resolve pyproject.toml anew into the three locks, keeping what still fits
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test soak lint tools clauses lock
+.PHONY: demo test soak lint tools clauses catalogue soak-codecs lock
 
 PYTHON ?= python3
 VENV := .venv
@@ -39,6 +41,16 @@ lint: $(VENV)/.test
 
 clauses: $(VENV)/.test
 	@$(BIN)/python -m tests.sync.test_contract_page
+
+catalogue: $(VENV)/.test
+	@$(BIN)/python -m tests.test_device_pages
+
+FUZZED ?= 1000000
+FUZZ_SEED ?= 20260101
+
+soak-codecs: $(VENV)/.test
+	@QAFILA_FUZZED=$(FUZZED) QAFILA_FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m pytest -n 2 -rP \
+	  --timeout 0 tests/contract/test_contract_codecs.py -k "fuzzed_frames or stream_of_noise"
 
 tools:
 	@missing=; \

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ from sqlcipher3 import dbapi2 as sqlite
 from agent import __version__, control, preview, status_file
 from agent.board import Board
 from agent.clock import boot_id, now
+from agent.clock_watch import ClockWatch
 from agent.consultations import close_consultation, open_boxes, open_consultation
 from agent.device_verbs import DeviceVerbs, text
+from agent.entering import enter
 from agent.errors import StoreBroken, StoreFull
 from agent.notify import notify, watchdog_interval
 from agent.recovery import recover
@@ -89,6 +92,7 @@ class _Agent:
             tasks.create_task(self._tell_status(), name="status")
             tasks.create_task(self._watch_store(), name="watchdog")
             tasks.create_task(self._stations.run(), name="stations")
+            tasks.create_task(self._watch_clock(), name="clock")
             if self._uplink is not None:
                 tasks.create_task(self._keep_uplink(self._uplink), name="uplink")
             notify("READY=1")
@@ -100,6 +104,9 @@ class _Agent:
 
     async def _keep_uplink(self, uplink: Uplink) -> None:
         await keep("uplink", uplink.run, uplink.state.show)
+
+    async def _watch_clock(self) -> None:
+        await keep("clock", ClockWatch(self._store).run, lambda *_: None)
 
     async def _watch_store(self) -> None:
         """Ping systemd only after the writer has answered; end with a broken store."""
@@ -168,6 +175,7 @@ class _Agent:
                 "open": self._open,
                 "close": self._close,
                 "snapshot": self._snapshot,
+                "enter": partial(enter, self._store),
                 "reconnect": self._reconnect,
                 "readings": self._list,
                 "pending": self._list,

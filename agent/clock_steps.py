@@ -7,17 +7,22 @@ alone (clock_gettime(2), adjtimex(2)). A zone's offset is of neither: Ramadan ch
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 from agent.clock import utc_text
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from agent.clock import Stamp
 
 KIND = "clock-adjusted"
 STEP = timedelta(seconds=2)
 """What the wall clock may gain or lose against the boot's before it is said."""
+
+
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +49,16 @@ class Adjustment:
         }
 
 
-_MILLISECOND = timedelta(milliseconds=1)
-
-
 def compare(anchor: Stamp, stamp: Stamp, *, doubted: bool) -> Adjustment | None:
     """What happened to the clock between two moments; None where nothing is to be said.
 
     `doubted`: readings of this boot carry times that nobody has vouched for yet. Across boots one
     thing only is certain: that time does not go back.
     """
+    then, present = anchor.wall.astimezone(UTC), stamp.wall.astimezone(UTC)
     if anchor.boot != stamp.boot:
-        back = anchor.wall - stamp.wall > STEP
-        return Adjustment(stamp, anchor.wall, None) if back else None
-    elapsed = timedelta(microseconds=(stamp.mono_ns - anchor.mono_ns) // 1000)
-    wall_before = anchor.wall + elapsed
-    offset = stamp.wall - wall_before
+        return Adjustment(stamp, then, None) if then - present > STEP else None
+    wall_before = then + timedelta(microseconds=(stamp.mono_ns - anchor.mono_ns) // 1000)
+    offset = present - wall_before
     vouched = doubted and stamp.clock == "synchronised"
     return Adjustment(stamp, wall_before, offset) if abs(offset) > STEP or vouched else None

@@ -11,12 +11,12 @@ import structlog
 
 from agent.clock import Stamp, now
 from agent.clock_steps import KIND, compare
-from agent.errors import StoreFull
 from agent.event import Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.clock import Quality
     from agent.clock_steps import Adjustment
     from agent.store.connection import Connection
     from agent.store.store import Store
@@ -37,12 +37,9 @@ class ClockWatch:
         self._clock = ""
 
     async def run(self) -> None:
-        """Look every few seconds until cancelled; StoreBroken."""
+        """Look every few seconds until cancelled; StoreFull, StoreBroken. Run again, it goes on."""
         while True:
-            try:
-                await self.look()
-            except StoreFull as full:  # the next look finds the same step
-                _LOG.warning("clock-adjustment-unsaved", reason=str(full))
+            await self.look()
             await asyncio.sleep(EVERY)
 
     async def look(self) -> Adjustment | None:
@@ -102,6 +99,5 @@ def _history(reader: Connection, boot: str) -> tuple[Stamp | None, bool]:
     return adjusted or oldest, doubted
 
 
-def _stamp(boot: str, mono_ns: int, wall: str, clock: str) -> Stamp:
-    quality = clock if clock in {"synchronised", "implausible"} else "unsynchronised"
-    return Stamp(boot, mono_ns, datetime.fromisoformat(wall), quality)  # type: ignore[arg-type]
+def _stamp(boot: str, mono_ns: int, wall: str, clock: Quality) -> Stamp:
+    return Stamp(boot, mono_ns, datetime.fromisoformat(wall), clock)

@@ -41,8 +41,7 @@ class Impulse:
         self._asked.set()
 
     async def wait(self) -> None:
-        """Return at the next impulse."""
-        self._asked.clear()
+        """Return at the next impulse; one that came since the last wait counts."""
         route = asyncio.ensure_future(next_route())
         asked = asyncio.ensure_future(self._asked.wait())
         try:
@@ -50,6 +49,7 @@ class Impulse:
         finally:
             route.cancel()
             asked.cancel()
+            self._asked.clear()
 
 
 def build_uplink(store: Store, settings: Settings, impulse: Impulse) -> Uplink | None:

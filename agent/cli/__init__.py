@@ -20,6 +20,7 @@ COMMANDS = {
     "pending": "What the centre has not confirmed yet, and why.",
     "consultation": "Open or close the consultation of a box.",
     "snapshot": "Take a picture with a dermatoscope.",
+    "enter": "Enter by hand what a person measured.",
     "reconnect": "Try the link to the centre now, without waiting.",
     "decode": "Decode one captured frame, without hardware.",
     "recognise": "Find out what is plugged into a serial port.",

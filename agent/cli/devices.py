@@ -32,8 +32,8 @@ _TO_PAIR = {
 def command(ctx: click.Context, path: Path, catalogue: bool, as_json: bool) -> None:  # noqa: FBT001
     """Print a table, where no further word says what else to do."""
     if catalogue:
-        found = _catalogue()
-        click.echo(json.dumps(found, ensure_ascii=False) if as_json else _catalogue_table(found))
+        told = json.dumps(_catalogue(), ensure_ascii=False) if as_json else _catalogue_table()
+        click.echo(told)
         ctx.exit()
     if ctx.invoked_subcommand is None:
         _list(path, as_json=as_json)
@@ -101,13 +101,11 @@ def _catalogue() -> dict[str, Any]:
     return {each.name: msgspec.to_builtins(each) for each in cards()}
 
 
-def _catalogue_table(found: dict[str, Any]) -> str:
-    rows = [("driver", "transport", "sources", "what it is")]
-    rows += [
-        (name, each["transport"], ", ".join(each["sources"]), each["title"])
-        for name, each in found.items()
-    ]
-    return table(list(rows))
+def _catalogue_table() -> str:
+    from drivers.card import cards  # noqa: PLC0415
+    from drivers.catalogue import COLUMNS, row  # noqa: PLC0415
+
+    return table([COLUMNS, *map(row, cards())])
 
 
 def _bound(path: Path) -> dict[str, Any]:

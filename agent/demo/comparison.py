@@ -105,7 +105,8 @@ def _on_truck(folder: Path) -> tuple[list[Saved], int]:
         content = _blobs(connection)
         rows = connection.execute(
             "SELECT r.record_id, r.line, r.mono_ns, t.record_id IS NOT NULL "
-            "FROM record AS r LEFT JOIN tray AS t USING (record_id) ORDER BY r.lane, r.seq"
+            "FROM record AS r LEFT JOIN tray AS t USING (record_id) "
+            "WHERE r.kind <> 'clock-adjusted' ORDER BY r.lane, r.seq"
         )
         saved = [_saved(row, content) for row in rows]
         listed = readings(connection, "centre", _ALL)
@@ -142,7 +143,9 @@ def _at_centre(folder: Path) -> tuple[dict[str, str], int]:
     """Each record's hash, computed from its line; and how many entries tell one twice."""
     path = folder / "central.db"
     with closing(sqlite.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        rows = connection.execute("SELECT record_id, line FROM records").fetchall()
+        rows = connection.execute(
+            "SELECT record_id, line FROM records WHERE kind <> 'clock-adjusted'"
+        ).fetchall()
         entries = connection.execute(
             "SELECT count(*) - count(DISTINCT record_id) FROM entries WHERE outcome = 'taken'"
         ).fetchone()[0]

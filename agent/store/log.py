@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from agent.capture import record_id, record_line, summary
 from agent.clock import utc_text
 from agent.errors import Conflict
+from agent.event import event_line
 from agent.fhir import Subject, measured_at
 from drivers.base import Stored
 from sync.contract.batch import check_line, link
@@ -16,10 +18,11 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from agent.capture import Capture
+    from agent.event import Event
     from agent.store.connection import Connection
     from drivers.base import Blob
 
-LANES = {"audit": "background", "telemetry": "background"}
+LANES = {"audit": "background", "telemetry": "background", "clock-adjusted": "background"}
 PIECE = 64 << 10
 """Bytes of a blob in one row."""
 _WHOLE_SECONDS = 19
@@ -47,6 +50,37 @@ def append(connection: Connection, capture: Capture) -> Stored:
     for blob in capture.measurement.blobs:
         _keep_blob(connection, place, blob)
     return Stored(record, new=True)
+
+
+def append_event(connection: Connection, event: Event) -> UUID:
+    """Store what the agent itself has to tell; give its record id."""
+    record = uuid4()
+    line = event_line(event, record)
+    check_line(line)
+    place = _advance(connection, LANES[event.kind], line)
+    stamp = event.stamp
+    connection.execute(
+        "INSERT INTO record (epoch, lane, seq, prev_hash, hash, record_id, kind, line, boot, "
+        "mono_ns, wall, offset_min, clock, origin, method, summary) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'agent', '')",
+        (
+            *place,
+            str(record),
+            event.kind,
+            line,
+            stamp.boot,
+            stamp.mono_ns,
+            utc_text(stamp.wall),
+            stamp.offset_min,
+            stamp.clock,
+            event.origin,
+        ),
+    )
+    connection.execute(
+        "INSERT INTO identity (record_id, epoch, lane, seq) VALUES (?, ?, ?, ?)",
+        (str(record), *place[:3]),
+    )
+    return record
 
 
 Place = tuple[str, str, int, bytes, bytes]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from agent.capture import Capture
     from agent.clock import Stamp
+    from agent.event import Event
     from drivers.base import Device, RawFrame, Stored
     from sync.contract.hello import Origin
 
@@ -94,6 +95,12 @@ class Store:
         for outbox in self._outboxes:
             outbox.wake()
         return stored
+
+    async def tell(self, event: Event) -> None:
+        """Store what the agent itself has to tell; returns after fsync. StoreFull, StoreBroken."""
+        await self.writer.write(lambda connection: log.append_event(connection, event))
+        for outbox in self._outboxes:
+            outbox.wake()
 
     async def keep(self, frame: RawFrame, device: Device, box: str | None, stamp: Stamp) -> int:
         """Store a frame before it is decoded; returns its number after fsync."""

@@ -207,7 +207,8 @@ def test_machine_catches_the_mutant(mutant: type[PureUnit]) -> None:
         run_state_machine_as_test(
             Mutated,
             settings=settings(
-                max_examples=400,
+                derandomize=True,
+                max_examples=2000,
                 stateful_step_count=40,
                 print_blob=False,
                 **QUIET,

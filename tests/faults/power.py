@@ -1,0 +1,214 @@
+"""One power cut of the real store in a real process, and what the next boot finds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlcipher3 import dbapi2 as sqlite
+
+from agent.errors import StoreError
+from agent.store import settling
+from sync.contract.batch import link
+from tests.faults.disk import ROOT, VolatileDisk
+from tests.faults.feed import Written
+from tests.faults.scribe import LANE, Code, State, open_scribe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.store.connection import Connection
+
+OPERATIONS = {
+    State.BORN: 420,
+    State.INGESTING: 4000,
+    State.DRAINING: 4000,
+    State.MIGRATING: 700,
+}
+"""At which operation that changes the disk the power goes, at the latest."""
+_CEILING = 60.0
+
+
+@dataclass
+class Ledger:
+    """What the process had been told, kept outside of it."""
+
+    acknowledged: list[Written] = field(default_factory=list)
+    settled: int = 0
+
+    def hear(self, line: str) -> None:
+        """Note down what the process said; a line that the cut tore does not count."""
+        if not line.endswith("\n"):
+            return
+        said, *words = line.split()
+        if said == "ok":
+            self.acknowledged.append(Written.read(words))
+        elif said == "settled":
+            self.settled = int(words[0])
+
+
+@dataclass(frozen=True)
+class Base:
+    """A state folder that was in use before, and every reading in it."""
+
+    folder: Path
+    readings: tuple[Written, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one cut. `broken` says what the next start or a check complained of."""
+
+    state: State
+    seed: int
+    acknowledged: int
+    lost: int
+    doubled: int
+    broken: str = ""
+
+    @property
+    def clean(self) -> bool:
+        """Whether the promise held."""
+        return not (self.lost or self.doubled or self.broken)
+
+
+def cut_once(
+    seed: int,
+    state: State,
+    code: Code = Code.AS_IT_IS,
+    *orders: str,
+    base: Base | None = None,
+    at: int | None = None,
+) -> Outcome:
+    """Run a scribe on a fresh disk, cut the power, boot, and compare with the ledger.
+
+    `orders` go to the disk first (`lie`); all of `base` is acknowledged before; `at` is the
+    operation that the cut comes before.
+    """
+    chance = random.Random(seed)
+    with VolatileDisk() as disk:
+        folder = disk.backing / "state"
+        ledger = Ledger()
+        if base is not None:
+            shutil.copytree(base.folder, folder)
+            ledger.acknowledged = list(base.readings)
+            _remount(disk)
+        for order in orders:
+            disk.tell(*order.split())
+        if state is not State.IDLE:
+            at = at or 1 + chance.randrange(OPERATIONS[state])
+            disk.tell("cut-at", at, seed)
+        _run_scribe(disk, ledger, state, code, seed)
+        return judge(folder, ledger, state, seed)
+
+
+def _remount(disk: VolatileDisk) -> None:
+    """Let the disk hold what was put into its backing."""
+    kept = disk.backing.with_name("kept")
+    shutil.move(disk.backing / "state", kept)
+    disk.cut(0)
+    shutil.move(kept, disk.backing / "state")
+    disk.mount()
+
+
+def _run_scribe(disk: VolatileDisk, ledger: Ledger, state: State, code: Code, seed: int) -> None:
+    words = (str(disk.folder / "state"), state.value, code.value, str(seed))
+    with (
+        (disk.backing.parent / "scribe.log").open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.scribe", *words],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as scribe,
+    ):
+        assert scribe.stdout
+        try:
+            for line in scribe.stdout:
+                ledger.hear(line)
+                if line.startswith("idle"):
+                    disk.cut(seed)
+                    break
+        finally:
+            scribe.kill()
+            scribe.wait(_CEILING)
+    if not disk.went_dark():
+        said = (disk.backing.parent / "scribe.log").read_text("utf-8", "replace")
+        raise RuntimeError(f"the scribe ended before the power did: {said[-2000:]}")
+
+
+def judge(folder: Path, ledger: Ledger, state: State, seed: int) -> Outcome:
+    """Boot from what the cut left, and count."""
+    wanted, found, broken = ledger.acknowledged, [], ""
+    try:
+        with closing(open_scribe(folder)) as store:
+            settled = settling.load(store.reader, "centre", store.epoch, LANE)
+        if settled is None or settled.through < ledger.settled:
+            broken = "a receipt that was applied is forgotten"
+        found = examine(folder)
+    except (StoreError, sqlite.Error, AssertionError, OSError) as error:
+        broken = str(error) or repr(error)
+    ids = [record for _, record in found]
+    whole = {each for each, _ in found}
+    return Outcome(
+        state=state,
+        seed=seed,
+        acknowledged=len(wanted),
+        lost=sum(each not in whole for each in wanted),
+        doubled=len(ids) - len(set(ids)) + len(found) - len(whole),
+        broken=broken,
+    )
+
+
+def examine(folder: Path) -> list[tuple[Written, str]]:
+    """Every record as its bytes say it, with its id; AssertionError where not all is whole."""
+    with closing(open_scribe(folder)) as store:
+        reader = store.reader
+        assert reader.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert reader.execute("PRAGMA cipher_integrity_check").fetchall() == []
+        blobs = _blobs(reader)
+        found: list[tuple[Written, str]] = []
+        head = bytes(32)
+        for record, line, before, after in reader.execute(
+            "SELECT record_id, line, prev_hash, hash FROM record WHERE lane = ? ORDER BY seq",
+            (LANE,),
+        ):
+            assert found == [] or bytes(before) == head, "the chain is broken"
+            head = link(bytes(before), bytes(line))
+            assert head == bytes(after), "the chain does not fit a line"
+            found.append((told(bytes(line), blobs), record))
+        return found
+
+
+def told(line: bytes, blobs: dict[str, str]) -> Written:
+    """A line as a ledger would have it; blobs by the hash that their bytes have."""
+    said = json.loads(line, parse_float=str, parse_int=str)
+    return Written(
+        raw=said["raw"]["sha256"],
+        value=_values(said)[0],
+        blobs=tuple(blobs.get(each["sha256"], "missing") for each in said["blobs"]),
+    )
+
+
+def _values(said: dict[str, Any]) -> list[Any]:
+    resources = [entry["resource"] for entry in said["entries"]]
+    return [each["valueQuantity"]["value"] for each in resources if "valueQuantity" in each]
+
+
+def _blobs(reader: Connection) -> dict[str, str]:
+    """The name of each blob, and the hash that its bytes have."""
+    pieces: dict[str, Any] = {}
+    for name, content in reader.execute(
+        "SELECT sha256, content FROM chunk ORDER BY sha256, offset"
+    ):
+        pieces.setdefault(bytes(name).hex(), hashlib.sha256()).update(content)
+    return {name: digest.hexdigest() for name, digest in pieces.items()}

@@ -1,0 +1,180 @@
+"""Faults by seed for a given time: what `make soak` runs.
+
+    python -m tests.faults.soak SECONDS_TO_RUN SEED
+
+In turns: a campaign of the oracle, power cuts of the store alone, schedules of the simulation.
+Progress goes to the error output; the last line of the output is one JSON object, and the exit
+code is 1 where anything was lost, doubled or broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import closing, redirect_stdout
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+
+from tests.brokers import find_mosquitto
+from tests.faults import oracle
+from tests.faults.disk import why_not
+from tests.faults.power import Base, Outcome, cut_once, examine
+from tests.faults.scribe import Code, State, learn_migration, open_scribe, record_some
+from tests.model.simulation import Simulation
+
+SHORTEST = 30.0
+_TURN = 60.0
+_OF_CUTS, _OF_SCHEDULES = 0.25, 0.3
+_TO_END = 0.1
+"""Parts of a turn: power cuts, schedules, and what a campaign needs to come to its end."""
+
+
+@dataclass
+class Tally:
+    """What has come of it so far."""
+
+    seed: int
+    begun: float = field(default_factory=time.monotonic)
+    faults: Counter[str] = field(default_factory=Counter)
+    acknowledged: int = 0
+    at_centre: int = 0
+    lost: int = 0
+    duplicates: int = 0
+    cuts: int = 0
+    schedules: int = 0
+    broken: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        """The last line."""
+        return json.dumps(
+            {
+                "seconds": round(time.monotonic() - self.begun, 1),
+                "seed": self.seed,
+                "faults": dict(sorted(self.faults.items())),
+                "acknowledged": self.acknowledged,
+                "at_centre": self.at_centre,
+                "lost": self.lost,
+                "duplicates": self.duplicates,
+            }
+        )
+
+    @property
+    def clean(self) -> bool:
+        """Whether every promise held."""
+        return not (self.lost or self.duplicates or self.broken)
+
+    def complain(self, what: str) -> None:
+        """Note what went wrong, with what it takes to see it again."""
+        self.broken.append(what)
+        tell(f"BROKEN: {what}")
+
+
+def soak(seconds: float, seed: int) -> Tally:
+    """Run for so long."""
+    tally, chance = Tally(seed), random.Random(seed)
+    end = tally.begun + seconds
+    with tempfile.TemporaryDirectory(prefix="qafila-soak-") as place:
+        base = settled_unit(Path(place) / "state")
+        learn_migration()
+        while (left := end - time.monotonic()) > 0:
+            turn = min(_TURN, left)
+            if find_mosquitto() and left > SHORTEST / 2:
+                until = time.monotonic() + turn * (1 - _OF_CUTS - _OF_SCHEDULES - _TO_END)
+                campaign(tally, chance.randrange(1 << 30), max(until, time.monotonic() + 5))
+            left = end - time.monotonic()
+            cut_power(tally, chance, base, time.monotonic() + min(turn * _OF_CUTS, left))
+            left = end - time.monotonic()
+            schedule(tally, chance, time.monotonic() + min(turn * _OF_SCHEDULES, left))
+            tell(f"{tally.cuts} power cuts, {tally.schedules} schedules, {tally.line()}")
+    return tally
+
+
+def campaign(tally: Tally, seed: int, until: float) -> None:
+    """One campaign of the oracle; one that can't go on is a broken promise as well."""
+    again = f"python -m tests.faults.oracle {seed} 2"
+    try:
+        done = asyncio.run(oracle.run(seed, rounds=2, until=until))
+    except (AssertionError, RuntimeError, TimeoutError) as failure:
+        tally.complain(f"{again}: {failure!r}")
+        return
+    tally.faults += done.faults
+    tally.acknowledged += done.verdict.acknowledged
+    tally.at_centre += done.verdict.at_centre
+    tally.lost += done.verdict.lost
+    tally.duplicates += done.verdict.duplicates
+    if not done.verdict.clean:
+        tally.complain(f"{again}: {done.verdict}\n{done.said}")
+
+
+def cut_power(tally: Tally, chance: random.Random, base: Base, until: float) -> None:
+    """Cut the power of the store alone, in one state after the other."""
+    while time.monotonic() < until and not why_not():
+        for state in State:
+            seed = chance.randrange(1 << 30)
+            used = base if state is State.MIGRATING or chance.randrange(2) else None
+            try:
+                count_cut(tally, cut_once(seed, state, Code.AS_IT_IS, base=used))
+            except RuntimeError as failure:
+                tally.complain(f"power cut {seed} while {state}: {failure}")
+
+
+def count_cut(tally: Tally, outcome: Outcome) -> None:
+    """Add up what one cut did."""
+    tally.cuts += 1
+    tally.faults[f"power-cut-{outcome.state}"] += 1
+    tally.lost += outcome.lost
+    tally.duplicates += outcome.doubled
+    if not outcome.clean:
+        tally.complain(f"{outcome}")
+
+
+def schedule(tally: Tally, chance: random.Random, until: float) -> None:
+    """Simulate."""
+    while time.monotonic() < until:
+        seed = chance.randrange(1 << 40)
+        tally.schedules += 1
+        try:
+            Simulation(seed).run()
+        except AssertionError as broken:
+            tally.complain(f"simulation {seed}: {broken!r}")
+
+
+def settled_unit(folder: Path) -> Base:
+    """A unit that has been in use for a while."""
+
+    async def fill() -> None:
+        with closing(open_scribe(folder)) as store:
+            for turn in range(40):
+                await record_some(store, random.Random(turn), f"before-{turn}")
+
+    with redirect_stdout(StringIO()):
+        asyncio.run(fill())
+    return Base(folder, tuple(each for each, _ in examine(folder)))
+
+
+def tell(line: str) -> None:
+    """Say how it goes."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def main(seconds: str, seed: str) -> int:
+    """Soak; give the exit code."""
+    if float(seconds) < SHORTEST:
+        tell(f"SECONDS_TO_RUN must be at least {SHORTEST:.0f}")
+        return 2
+    if reason := why_not():
+        tell(reason)
+    tally = soak(float(seconds), int(seed))
+    sys.stdout.write(f"{tally.line()}\n")
+    return 0 if tally.clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

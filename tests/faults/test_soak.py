@@ -1,0 +1,75 @@
+"""`make soak`: its last line, its exit code, and that it can fail."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults import oracle, soak
+from tests.faults.book import Verdict
+from tests.faults.oracle import Campaign
+from tests.faults.power import Outcome
+from tests.faults.scribe import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEYS = ["seconds", "seed", "faults", "acknowledged", "at_centre", "lost", "duplicates"]
+
+
+def test_last_line_is_one_json_object_of_these_keys() -> None:
+    tally = soak.Tally(7)
+    tally.faults["power-cut-idle"] += 2
+    said = json.loads(tally.line())
+    assert list(said) == KEYS
+    assert said["seed"] == 7
+    assert said["faults"] == {"power-cut-idle": 2}
+
+
+def test_less_than_half_a_minute_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert soak.main("29", "1") == 2
+    assert "at least 30" in capsys.readouterr().err
+
+
+def lose(tally: soak.Tally) -> None:
+    tally.lost += 1
+
+
+def double(tally: soak.Tally) -> None:
+    tally.duplicates += 1
+
+
+def break_promise(tally: soak.Tally) -> None:
+    tally.complain("simulation 1: a promise is broken")
+
+
+@pytest.mark.parametrize("fault", [lose, double, break_promise])
+def test_any_broken_promise_is_the_exit_code(
+    fault: Callable[[soak.Tally], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tally = soak.Tally(1)
+
+    def run(_seconds: float, _seed: int) -> soak.Tally:
+        return tally
+
+    monkeypatch.setattr(soak, "soak", run)
+    assert soak.main("30", "1") == 0
+    fault(tally)
+    assert soak.main("30", "1") == 1
+
+
+def test_what_a_campaign_or_a_cut_lost_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(seed: int, **_: float) -> Campaign:
+        return Campaign(seed, Verdict(acknowledged=10, at_centre=9, lost=1, duplicates=2))
+
+    monkeypatch.setattr(oracle, "run", run)
+    tally = soak.Tally(1)
+    soak.campaign(tally, 5, 0.0)
+    assert (tally.acknowledged, tally.at_centre, tally.lost, tally.duplicates) == (10, 9, 1, 2)
+    assert "tests.faults.oracle 5" in tally.broken[0]
+    bad = Outcome(State.IDLE, 1, acknowledged=3, lost=3, doubled=0, broken="no database")
+    soak.count_cut(tally, bad)
+    assert tally.lost == 4
+    assert tally.faults["power-cut-idle"] == 1
