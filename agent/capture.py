@@ -26,7 +26,8 @@ class Capture:
     """One measurement in its whole context, as the moment of capture knew it.
 
     `actor` is who stood there, None where nobody had signed in; `method` is `device` or
-    `manual`, and `reason` why by hand, where somebody said so; `frames` are the kept frames it was decoded from.
+    `manual`, and `reason` why by hand, where somebody said so;
+    `frames` are the kept frames it was decoded from.
     """
 
     measurement: Measurement

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from agent.errors import AgentError
@@ -44,7 +45,7 @@ def measure(word: str, typed: str) -> Measurement:
         _value(entry, part, _asks(word, form))
         for entry, part in zip(form.entries, parts, strict=True)
     )
-    if any(after.value >= before.value for before, after in zip(values, values[1:], strict=False)):
+    if any(after.value >= before.value for before, after in pairwise(values)):
         raise NotEntered(f"{_asks(word, form)}; the first number is the higher one")
     return Measurement(form.kind, raw, values, quality=_quality(form, values))
 
@@ -87,7 +88,7 @@ def _quality(form: Form, values: tuple[Value, ...]) -> tuple[str, ...]:
 def _asks(word: str, form: Form) -> str:
     ranges = " / ".join(_range(each, *each.possible) for each in form.entries)
     most = max(each.decimals for each in form.entries)
-    decimals = f"at most {most} decimals" if most else "no decimals"
+    decimals = f"at most {most} behind the comma" if most else "no decimals"
     return f"{word} is taken as digits only, {ranges}, {decimals}"
 
 

@@ -81,6 +81,11 @@ PANELS = {
     "oximetry": Panel(QUANTITIES["150456"], "vital-signs"),
     "glucose": Panel(QUANTITIES["160184"], "laboratory"),
     "body-weight": Panel(QUANTITIES["188736"], "vital-signs"),
+    "body-height": Panel(QUANTITIES["188740"], "vital-signs"),
+    "respiratory-rate": Panel(QUANTITIES["151562"], "vital-signs"),
+    "pulse": Panel(QUANTITIES["149546"], "vital-signs"),
+    # To be picked with the centre: 80288-4 names AVPU alone, which has no «confused».
+    "consciousness": Panel(Quantity("", ("67775-7",), "Level of responsiveness"), "exam"),
     "heart-rate": Panel(QUANTITIES["147842"], "vital-signs"),
     "vital-signs": Panel(Quantity("", ("85353-1",), "Vital signs"), "vital-signs"),
     "ecg": Panel(Quantity("", ("11524-6",), "ECG study"), "procedure"),

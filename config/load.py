@@ -91,6 +91,15 @@ def _explain(message: str) -> str:
     return f"{path}: {what[0].lower()}{what[1:]}: {remedy}"
 
 
+def require_place(at: str, origin: str) -> None:
+    """SettingsFault for a place that no device of a clinical unit can have: a network's stream."""
+    if origin == "clinical" and at.lower().startswith("tcp://"):
+        raise SettingsFault(
+            "a clinical unit reads no stream of a network: give the path of the camera, such as "
+            "/dev/video0"
+        )
+
+
 def _check(settings: Settings, drivers: Collection[str]) -> None:
     if settings.bluetooth.radio != "system" and settings.unit.origin != "simulated":
         raise SettingsFault(
@@ -102,6 +111,10 @@ def _check(settings: Settings, drivers: Collection[str]) -> None:
         at = f"$.devices[{index}]"
         if device.driver not in drivers:
             raise SettingsFault(f"{at}.driver: no such driver: one of {', '.join(drivers)}")
+        try:
+            require_place(device.at, settings.unit.origin)
+        except SettingsFault as fault:
+            raise SettingsFault(f"{at}.at: {fault}") from None
         if device.name in names:
             raise SettingsFault(f"{at}.name: two devices have this name: give each its own")
         if device.at.lower() in places:

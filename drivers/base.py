@@ -49,6 +49,7 @@ class Measurement:
     frame speaks against that time. `duration` is in seconds, None for a spot value.
     `from_memory`: it lay in the device for who knows how long, so that its arrival says nothing of
     when, and of whom, it was taken.
+    `coded` is a word of a fixed list where what was found is no number (consciousness).
     `clock_offset_ms` is how far the device's clock stood ahead of the unit's when it was last
     asked during this visit (the coincident timestamp of the PHD guide), None where it wasn't.
     """
@@ -67,6 +68,7 @@ class Measurement:
     blobs: tuple[Blob, ...] = ()
     clock_offset_ms: int | None = None
     from_memory: bool = False
+    coded: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

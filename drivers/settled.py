@@ -17,8 +17,16 @@ if TYPE_CHECKING:
 ENOUGH = 5
 """Frames in a row that must agree; devices repeat about once a second."""
 
-_SPREAD = {"%": Decimal(2), "/min": Decimal(10)}
-"""By how much values may differ within those frames, by their unit."""
+_SPREAD = {
+    "150456": Decimal(2),  # oxygen saturation, %
+    "149530": Decimal(10),  # pulse rate by oximeter, /min
+    "147842": Decimal(10),  # heart rate, /min
+}
+"""By how much values may differ within those frames, by their MDC code.
+
+Any other quantity is carried along: a perfusion index (150488) varies with every breath, and
+holds nothing up.
+"""
 
 
 class Settled:
@@ -42,12 +50,12 @@ class Settled:
             self.reading = reading
 
     def _stands(self) -> bool:
-        said: dict[tuple[str, str], list[Decimal]] = {}
+        said: dict[str, list[Decimal]] = {}
         for reading in self._latest:
             for value in reading.values:
-                if value.unit in _SPREAD:
-                    said.setdefault((value.code, value.unit), []).append(value.value)
-        return all(
-            len(numbers) >= ENOUGH and max(numbers) - min(numbers) <= _SPREAD[unit]
-            for (_, unit), numbers in said.items()
+                if value.code in _SPREAD:
+                    said.setdefault(value.code, []).append(value.value)
+        return bool(said) and all(
+            len(numbers) >= ENOUGH and max(numbers) - min(numbers) <= _SPREAD[code]
+            for code, numbers in said.items()
         )

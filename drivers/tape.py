@@ -105,16 +105,20 @@ class SetAside:
 class Tape(Generic[F, R]):
     """One link's stream. `acts` is the queue: perform the first, then remove it.
 
-    `stranger` is the sentence for a peer that never says a sound frame.
+    `stranger` is the sentence for a peer that never says a sound frame. Whoever opens a port
+    joins in the middle: up to `longest` bytes, as many as one frame has at most, may come before
+    the first sound frame of the link, and are passed over without a word.
     """
 
     def __init__(
-        self, now: float, framer: Framing, recorder: Recording[F, R], stranger: str
+        self, now: float, framer: Framing, recorder: Recording[F, R], stranger: str, longest: int
     ) -> None:
         self.acts: deque[Keep | Finish[R] | SetAside] = deque()
         self._framer = framer
         self._recorder = recorder
         self._stranger = stranger
+        self._longest = longest
+        self._head: list[Skipped] | None = []
         self._chunk = bytearray()
         self._spoiled = bytearray()
         self._why: dict[str, None] = {}
@@ -150,6 +154,7 @@ class Tape(Generic[F, R]):
         """Nothing more comes: what is open is over. Raises nothing; again changes nothing."""
         with suppress(ProtocolFault):  # set aside with its reason, and the link is over anyway
             self._follow(self._framer.close(), now)
+        self._set_head_aside()
         self._finish(self._recorder.close(ending), now)
         self._keep(now)
 
@@ -164,6 +169,7 @@ class Tape(Generic[F, R]):
 
     def _accept(self, event: F | Skipped, now: float) -> None:
         if not isinstance(event, Skipped):
+            self._head = None
             self._finish(self._recorder.take(event, now), now)
             if self.recording:
                 self._chunk += event.raw
@@ -171,8 +177,21 @@ class Tape(Generic[F, R]):
             return
         self._strange += len(event.raw)
         if self._strange > STRANGE:
+            self._set_head_aside()
             raise ProtocolFault(self._stranger)
-        self._spoil(event.raw, f"The stream held {event.reason}.")
+        if self._head is None:
+            self._spoil(event.raw, _why(event))
+            return
+        self._head.append(event)
+        if self._strange > self._longest:
+            self._set_head_aside()
+
+    def _set_head_aside(self) -> None:
+        """What came first was no torn frame: more than that, or nothing sound came after it."""
+        if self._head:
+            for event in self._head:
+                self._spoil(event.raw, _why(event))
+            self._head = None
 
     def _finish(self, recordings: Sequence[R], now: float) -> None:
         for recording in recordings:
@@ -196,3 +215,7 @@ class Tape(Generic[F, R]):
         self._why[reason] = None
         if len(room) < len(raw):
             self._why["More than is set aside for one link."] = None
+
+
+def _why(skipped: Skipped) -> str:
+    return f"The stream held {skipped.reason}."

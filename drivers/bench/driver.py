@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from drivers.bench.framer import Frame, Framer
+from drivers.bench.framer import LONGEST_LINE, Frame, Framer
+from drivers.bench.layout import Layout
 from drivers.bench.recording import Recorder, Recording, stored_form
 from drivers.card import card
 from drivers.errors import Misconfigured
@@ -13,7 +14,7 @@ from drivers.tape import Tape
 
 if TYPE_CHECKING:
     from drivers.base import Sink
-    from drivers.bench.layout import Layout, Lines
+    from drivers.bench.layout import Lines
 
 
 class BenchInput:
@@ -44,4 +45,5 @@ class BenchInput:
 def tape(layout: Layout | Lines, now: float) -> Tape[Frame, Recording]:
     """The tape of one board's link, timed by one monotonic clock in seconds."""
     stranger = f"What is plugged into this port is not what was bound: {card(layout.name).title}."
-    return Tape(now, Framer(layout, torn=True), Recorder(layout), stranger)
+    longest = layout.length if isinstance(layout, Layout) else LONGEST_LINE
+    return Tape(now, Framer(layout, torn=True), Recorder(layout), stranger, longest)

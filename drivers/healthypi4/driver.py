@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from drivers.bench.layout import HEALTHYPI4
 from drivers.errors import Misconfigured
 from drivers.healthypi4.codec import Framer
 from drivers.healthypi4.vitals import Recorder, Recording, stored_form
@@ -38,4 +39,4 @@ class HealthyPi4:
 def tape(now: float) -> Tape[Frame, Recording]:
     """The tape of one link, timed by one monotonic clock in seconds."""
     stranger = "What is plugged into this port is not a HealthyPi v4."
-    return Tape(now, Framer(), Recorder(), stranger)
+    return Tape(now, Framer(), Recorder(), stranger, HEALTHYPI4.length)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from drivers.healthypi6.drift import Drift
-from drivers.healthypi6.framing import Block, Framer
+from drivers.healthypi6.framing import LONGEST, Block, Framer
 from drivers.healthypi6.recording import Recorder, Recording
 from drivers.tape import SPOILED, STRANGE, Finish, Keep, SetAside
 from drivers.tape import Tape as AnyTape
@@ -20,4 +20,5 @@ class Tape(AnyTape[Block, Recording]):
             Framer(),
             Recorder(Drift()),
             "What is plugged into this port is not a HealthyPi 6.",
+            LONGEST,
         )

@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from agent.cli import cli
+from drivers.card import card, cards
+from tests.contract.cases import cases, codec
 
 from .unit import ROOT, run_cli
 
@@ -134,6 +136,28 @@ def test_unknown_source_names_the_known_ones() -> None:
     assert SENTENCE.fullmatch(told.stderr)
     for known in ("2A35", "2A1C", "healthypi6", "dermatoscope"):
         assert known in told.stderr
+
+
+EVERY_SOURCE = [(each.name, source) for each in cards() for source in each.sources]
+
+
+@pytest.mark.parametrize(("driver", "source"), EVERY_SOURCE)
+def test_every_source_of_every_card_is_decoded_as_its_captures_say(
+    driver: str, source: str
+) -> None:
+    known = [case for case in cases(driver) if case.raw]
+    sources = {each.lower() for each in card(driver).sources}
+    assert {case.source.lower() for case in known} <= sources
+    # A source without captures of its own is another name for the first one's frames.
+    own = [case for case in known if case.source.lower() == source.lower()]
+    assert own or source.upper() not in getattr(codec(driver), "DECODERS", {})
+    alias = [case for case in known if case.source == card(driver).sources[0]]
+    assert own or alias
+    for case in own or alias:
+        words = ("--name", case.device) if case.device else ()
+        told = decode(source, case.raw.hex(), "--json", *words)
+        assert json.loads(told.stdout) == case.expected, str(case)
+        assert told.exit_code == (0 if case.expected["outcome"] == "reading" else 1), str(case)
 
 
 @pytest.mark.parametrize("words", [(), ("2A35",), ("2A35", "00", "00")])

@@ -133,8 +133,10 @@ def test_unknown_setting_is_refused_wherever_it_stands(text: str, path: str) -> 
         ),
         (
             UNIT + DEVICE.replace("F1:F1:F1:F1:F1:F1", "tcp://127.0.0.1:8090"),
-            "$.devices[0].at: a clinical unit reads no stream of a network: "
-            "give the path of the camera, such as /dev/video0",
+            (
+                "$.devices[0].at: a clinical unit reads no stream of a network: "
+                "give the path of the camera, such as /dev/video0"
+            ),
         ),
         (
             f'{UNIT}[bluetooth]\nradio = "tcp-client:127.0.0.1:1"',

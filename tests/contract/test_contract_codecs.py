@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
     from drivers.base import Measurement
 
-SEED = 20260101
-FUZZED = 10_000
+SEED = int(os.environ.get("QAFILA_FUZZ_SEED", "20260101"))
+FUZZED = int(os.environ.get("QAFILA_FUZZED", "10000"))
+"""Fuzzed frames a codec; `make soak-codecs` takes a million of them."""
+
 CUTS = 50
 LONGEST_NOISE = 300
 IMPURE = ("asyncio", "serial", "bleak", "av", "sqlite3", "sqlcipher3", "socket", "bumble")
@@ -120,7 +123,7 @@ def test_every_bit_flip_is_a_fault_or_legal(case: Case) -> None:
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_fuzzed_frames_are_faults_or_legal(driver: str) -> None:
-    print(f"seed {SEED}")  # noqa: T201 - shown by pytest where it fails
+    print(f"seed {SEED}, {FUZZED} frames")  # noqa: T201 - shown where it fails, and by the soak
     outcomes = {judge(case, raw) for case, raw in fuzzed(driver, Random(SEED), FUZZED)}
     assert "rejected" in outcomes
 
@@ -174,7 +177,7 @@ def heard(case: Case, pieces: list[bytes]) -> list[object]:
 
 @pytest.mark.parametrize("driver", held_to("byte-by-byte"))
 def test_stream_of_noise_raises_only_faults(driver: str) -> None:
-    print(f"seed {SEED}")  # noqa: T201 - shown by pytest where it fails
+    print(f"seed {SEED}, {FUZZED // 4} frames")  # noqa: T201 - as above
     framer = codec(driver).Framer()
     for _, raw in fuzzed(driver, Random(SEED), FUZZED // 4):
         try:

@@ -109,8 +109,7 @@ def test_line_that_was_joined_in_the_middle_is_no_sample() -> None:
     strip.end(Ending.CUT, 0.1)
     (done,) = (act.recording for act in strip.acts if isinstance(act, Finish))
     assert [frame.samples for frame in done.frames] == [(512,)]
-    (aside,) = (act for act in strip.acts if isinstance(act, SetAside))
-    assert aside.raw == b"23\r\n"
+    assert not [act for act in strip.acts if isinstance(act, SetAside)]
 
 
 def test_keystrokes_of_a_scanner_are_set_aside_and_named() -> None:
@@ -205,6 +204,24 @@ async def test_session_on_a_real_port_keeps_and_stores_what_was_said(
     assert reading.raw == said
     assert sorted(sink.settled) == list(range(len(sink.kept)))
     assert b"".join(frame.raw for frame in sink.kept) == said
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_real_port_joined_in_the_middle_of_a_frame_sets_nothing_aside(
+    host: PtyHost, name: str
+) -> None:
+    sink = MemorySink()
+    link = SerialLink.open(str(host.path), card(name).baud)
+    running = asyncio.create_task(build(name, {}).run(link, sink))
+    frames = [raw for _, raw in stream(name, 1.0)]
+    await host.say(frames[0][1:] + b"".join(frames[1:]))
+    await until(lambda: ("recording", "") in sink.reports)
+    await until(lambda: not link._held)
+    host.unplug()
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(running, 30)
+    assert sink.quarantined == []
+    assert [each.raw for each in sink.recorded] == [b"".join(frames[1:])]
 
 
 async def test_cyton_is_told_to_stream(host: PtyHost) -> None:

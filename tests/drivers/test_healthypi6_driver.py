@@ -327,6 +327,25 @@ async def test_device_unplugged_and_plugged_again_gives_two_readings(host: PtyHo
     assert all(reading.quality == ("cut-short",) for reading in sink.recorded)
 
 
+async def test_port_joined_in_the_middle_of_a_block_leaves_nothing_to_look_at(
+    host: PtyHost,
+) -> None:
+    sink, parts = Ledger(), blocks(1.0)
+    host.plug()
+    await host.say(parts[0][9:])
+    link = SerialLink.open(str(host.path), card("healthypi6").baud)
+    running = asyncio.create_task(HealthyPi6().run(link, sink))
+    for part in parts[1:]:
+        await host.say(part)
+    await until(lambda: "recording" in sink.states and is_drained(link))
+    host.unplug()
+    with pytest.raises(Unavailable, match="unplugged"):
+        await asyncio.wait_for(running, 30)
+    assert sink.aside == []
+    assert len(sink.recorded) == 1
+    assert sink.is_square()
+
+
 async def test_live_stream_is_kept_as_it_comes(host: PtyHost) -> None:
     sink = Ledger()
     link = SerialLink.open(str(host.path), card("healthypi6").baud)

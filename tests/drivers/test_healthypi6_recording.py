@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.errors import ProtocolFault
-from drivers.healthypi6.framing import Block, Framer, encode
+from drivers.healthypi6.framing import LONGEST, Block, Framer, encode
 from drivers.healthypi6.recording import LONGEST_S, Ending, Recorder, Recording
 from drivers.healthypi6.samples import ECG_LAYOUT, VITALS_LAYOUT, Channel
 from drivers.healthypi6.simulator import Mishap, Planned, lead_values, simulate
@@ -237,7 +237,7 @@ def test_tape_ends_a_recording_after_two_silent_seconds() -> None:
 
 def test_tape_finds_blocks_behind_a_false_length_when_the_link_falls_silent() -> None:
     tape = Tape(0.0)
-    tape.feed(b"DBLK" + (60000).to_bytes(4, "little") + ecg(1, 1000), 0.0)
+    tape.feed(ecg(0, 968) + b"DBLK" + (60000).to_bytes(4, "little") + ecg(1, 1000), 0.0)
     assert not tape.acts
     tape.tick(2.0)
     assert [type(act) for act in tape.acts] == [Keep, SetAside, Finish]
@@ -247,7 +247,7 @@ def test_tape_sets_every_unreadable_byte_aside_with_its_reason() -> None:
     tape = Tape(0.0)
     damaged = bytearray(ecg(2, 1032))
     damaged[50] ^= 1
-    tape.feed(b"???" + ecg(1, 1000) + damaged + ecg(3, 1064), 0.0)
+    tape.feed(ecg(0, 968) + b"???" + ecg(1, 1000) + damaged + ecg(3, 1064), 0.0)
     tape.end(Ending.CUT, 0.1)
     (aside,) = (act for act in tape.acts if isinstance(act, SetAside))
     assert aside.raw == b"???" + damaged
@@ -256,6 +256,30 @@ def test_tape_sets_every_unreadable_byte_aside_with_its_reason() -> None:
     )
     (finish,) = (act for act in tape.acts if isinstance(act, Finish))
     assert finish.recording.quality == ("blocks-missing", "gaps", "cut-short")
+
+
+@pytest.mark.parametrize("cut", [1, 4, 31, 100])
+def test_tape_passes_over_the_block_it_joined_in_and_no_other(cut: int) -> None:
+    tape = Tape(0.0)
+    tape.feed(ecg(0, 968)[cut:], 0.0)
+    assert not [act for act in tape.acts if isinstance(act, SetAside)]
+    tape.feed(ecg(1, 1000) + ecg(2, 1032)[cut:] + ecg(3, 1064), 0.0)
+    tape.end(Ending.CUT, 0.1)
+    (aside,) = (act for act in tape.acts if isinstance(act, SetAside))
+    assert aside.raw == ecg(2, 1032)[cut:]
+
+
+def test_tape_sets_more_than_a_block_aside_before_the_first_one() -> None:
+    tape = Tape(0.0)
+    tape.feed(b"\0" * (LONGEST - 1), 0.0)
+    tape.feed(ecg(1, 1000), 0.0)
+    tape.end(Ending.CUT, 0.1)
+    assert not [act for act in tape.acts if isinstance(act, SetAside)]
+    silent = Tape(0.0)
+    silent.feed(b"\0" * 100, 0.0)
+    silent.tick(3.0)
+    (aside,) = (act for act in silent.acts if isinstance(act, SetAside))
+    assert aside.raw == b"\0" * 100
 
 
 def test_tape_refuses_a_peer_that_speaks_otherwise() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
 from drivers.base import Measurement, Value
-from drivers.settled import ENOUGH, Settled
+from drivers.card import card
+from drivers.settled import _SPREAD, ENOUGH, Settled
 
 
 def at(saturation: int, pulse: int = 70, *quality: str) -> Measurement:
@@ -54,6 +58,27 @@ def test_doubtful_frame_starts_the_count_anew() -> None:
 def test_what_comes_when_the_finger_is_drawn_out_changes_nothing() -> None:
     settled = watched(*[at(97)] * ENOUGH, at(60, 180), None, at(40, 30))
     assert settled.reading == at(97)
+
+
+def test_perfusion_index_that_varies_keeps_no_oximeter_from_settling() -> None:
+    frames = [
+        replace(at(97), values=(*at(97).values, Value("150488", Decimal(index), "%")))
+        for index in (2, 9, 4, 12, 7)
+    ]
+    assert watched(*frames).reading == frames[-1]
+
+
+def test_values_of_no_known_spread_are_never_settled() -> None:
+    bare = Measurement("oximetry", b"x", values=(Value("150488", Decimal(4), "%"),))
+    assert watched(*[bare] * (2 * ENOUGH)).reading is None
+
+
+@pytest.mark.parametrize("driver", ["pulse-oximeter", "heart-rate", "pc60", "nonin3230"])
+def test_what_a_streaming_driver_measures_has_a_spread(driver: str) -> None:
+    carried_along = {"150488"}
+    told = {each.code for each in card(driver).measures if each.unit in {"%", "/min"}}
+    assert told - carried_along <= set(_SPREAD)
+    assert told - carried_along
 
 
 def test_value_that_loses_its_pulse_is_not_settled() -> None:
