@@ -250,6 +250,6 @@ def test_strange_names_are_noticed(text: str, strange: list[str]) -> None:
     assert strange_names(text) == strange
 
 
-@pytest.mark.parametrize("text", ["see /home/me", "in /tmp/x", "(/work/main)"])
+@pytest.mark.parametrize("text", ["see /home/me", "in /tmp/x", "(/work/project)"])
 def test_paths_of_a_machine_are_noticed(text: str) -> None:
     assert OF_A_MACHINE.search(text)
