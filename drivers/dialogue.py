@@ -14,12 +14,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from drivers.base import RawFrame
+from drivers.ending import see_through
 from drivers.errors import DriverError, Misconfigured, ProtocolFault, Unavailable
 from drivers.spot import FIRST_YEAR_IN_SERVICE
 from drivers.talk import Keeping, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
 
     from drivers.base import Sink, Value
     from drivers.card import Card
@@ -119,7 +120,7 @@ class _Visit:
             try:
                 await self._converse([*ends, *stages])
             finally:
-                await _see_through(self._finish(stages))
+                await see_through(self._finish(stages))
         finally:
             for task in (*ends, *stages):
                 task.cancel()
@@ -261,17 +262,3 @@ class _Visit:
                     stage.result()
             if late:
                 raise TimeoutError("The store did not answer: received readings are not saved.")
-
-
-async def _see_through(work: Coroutine[None, None, None]) -> None:
-    """Await `work` to its end, which is near; a cancellation meanwhile is raised after it."""
-    task = asyncio.create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    task.result()
-    if cancelled is not None:
-        raise cancelled

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from drivers.base import Identity, RawFrame
 from drivers.companions import CURRENT_TIME, DATE_TIME
+from drivers.ending import see_through
 from drivers.errors import Misconfigured, ProtocolFault, Unavailable
 from drivers.gatt_collector import Collector, Heard
 from drivers.gatt_introduction import compare_clocks, identify, look_at_battery, set_clock
@@ -122,7 +123,7 @@ class _Visit:
                 await self._listen([gone, *stages])
             finally:
                 self._introduced.set()
-                await _see_through(self._finish(stages))
+                await see_through(self._finish(stages))
         finally:
             for task in (gone, *stages):
                 task.cancel()
@@ -268,20 +269,3 @@ class _Visit:
         if late:
             left = self._count - self._settled
             raise TimeoutError(f"The store did not answer: {left} received readings are not saved.")
-
-
-async def _see_through(work: Coroutine[None, None, None]) -> None:
-    """Await `work` to its end, which is near; a cancellation meanwhile is raised after it.
-
-    What was heard is already forgotten by the device, so stopping the agent must not lose it.
-    """
-    task = asyncio.create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    task.result()
-    if cancelled is not None:
-        raise cancelled
