@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Window = tuple[int, int]
 """From a cut to its end, in nanoseconds since boot."""
 _ALL = 1_000_000
+_RECORD_ID = 36
+"""Characters of a record's id, which an exported file's name begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,12 @@ def compare(
     """
     saved, confirmed = _on_truck(truck)
     there, surplus = _at_centre(centre)
-    hashes = {_hash(path.read_bytes()) for path in files.rglob("*") if path.is_file()}
+    written = _files(files)
     whole = [
         each
         for each in saved
-        if there.get(each.record) == each.sha256 and hashes.issuperset(each.blobs)
+        if there.get(each.record) == each.sha256
+        and written.issuperset((each.record, blob) for blob in each.blobs)
     ]
     by_device = Counter(each.device for each in saved)
     unsaved = sum(max(0, count - by_device[name]) for name, count in told.items())
@@ -97,6 +100,15 @@ def compare(
         duplicates=surplus + strangers + sum(count - 1 for count in repeats.values()),
         tray=sum(each.tray for each in saved),
     )
+
+
+def _files(folder: Path) -> set[tuple[str, str]]:
+    """The record that each exported file is named after, and the hash of its bytes."""
+    return {
+        (path.name[:_RECORD_ID], _hash(path.read_bytes()))
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def _on_truck(folder: Path) -> tuple[list[Saved], int]:
