@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agent.store import settling
+from agent.store.kept import owed
 from sync.contract.ranges import total
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ def figures(connection: Connection, destination: str) -> dict[str, Any]:
     return {
         "saved": sum(lane["last"] for lane in lanes) + before,
         "confirmed": sum(lane["confirmed"] for lane in lanes) + before - refused_before,
+        "aged_out": _one(connection, "SELECT coalesce(sum(aged), 0) FROM lane"),
         "pending": sum(lane["pending"] for lane in lanes),
         "refused": sum(lane["refused"] for lane in lanes),
         "lanes": {lane["lane"]: lane for lane in lanes},
@@ -34,8 +36,10 @@ def figures(connection: Connection, destination: str) -> dict[str, Any]:
     }
 
 
-def _lanes(connection: Connection) -> list[tuple[str, str]]:
-    return list(connection.execute("SELECT epoch, lane FROM lane JOIN unit USING (epoch)"))
+def _lanes(connection: Connection) -> list[tuple[str, str, int]]:
+    return list(
+        connection.execute("SELECT epoch, lane, lane.oldest FROM lane JOIN unit USING (epoch)")
+    )
 
 
 def _closed(connection: Connection, destination: str) -> tuple[int, int]:
@@ -57,12 +61,14 @@ def _closed(connection: Connection, destination: str) -> tuple[int, int]:
     return held, refused
 
 
-def _lane(connection: Connection, destination: str, epoch: str, lane: str) -> dict[str, Any]:
+def _lane(
+    connection: Connection, destination: str, epoch: str, lane: str, kept_from: int
+) -> dict[str, Any]:
     state = settling.load(connection, destination, epoch, lane)
     if state is None:
         message = "a lane vanished"
         raise LookupError(message)
-    pending = state.pending
+    pending = owed(connection, state, kept_from)
     refused = _one(
         connection,
         "SELECT count(*) FROM exception WHERE destination = ? AND epoch = ? AND lane = ?",
@@ -84,7 +90,7 @@ def _lane(connection: Connection, destination: str, epoch: str, lane: str) -> di
         "lane": lane,
         "last": state.last,
         "through": state.through,
-        "confirmed": state.last - total(pending) - refused - waiting,
+        "confirmed": state.last - total(state.pending) - refused - waiting,
         "pending": total(pending) + waiting,
         "refused": refused,
         "oldest_pending": oldest,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.store import settling
+from agent.store.kept import owed
 from sync.contract.batch import gather, link
 from sync.contract.chunk import Chunk
 from sync.contract.hello import Hello, LaneOffer
@@ -133,7 +134,7 @@ class StoreOutbox:
             LaneView(
                 state.epoch,
                 state.lane,
-                clip(state.pending, oldest, state.last),
+                owed(self._reader, state, oldest),
                 self._live_from.get((state.epoch, state.lane), 1),
             )
             for state, oldest, _ in self._lanes()

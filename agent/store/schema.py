@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Migrations
 
+from agent.store import schema_retention
+
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
@@ -267,5 +269,13 @@ def binding(db: Database) -> None:
             db.execute(statement)
 
 
-NAMES = ("log", "binding")
+@store()
+def retention(db: Database) -> None:
+    """Create the milestones of retention, and the indexes that it looks into."""
+    for statement in schema_retention.STATEMENTS.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+NAMES = ("log", "binding", "retention")
 """Every migration this version knows; a database with others is newer than the code."""
