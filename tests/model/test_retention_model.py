@@ -158,6 +158,7 @@ MUTANTS = {
 
 def live_through_every_reason_to_stay(world: PurgingWorld) -> None:
     """One schedule by hand, so that a mutant is caught at once."""
+    world.let_days_go_by(DAYS + 1)
     world.record(tray=False, poison=False, picture=None)
     world.record(tray=False, poison=True, picture=None)
     world.record(tray=False, poison=False, picture=1)
