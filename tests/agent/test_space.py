@@ -169,9 +169,7 @@ def test_full_disk_gives_up_its_ballast_before_the_store_is_opened(
 
 
 @with_fuse
-async def test_disk_full_of_unconfirmed_readings_frees_itself_once_the_link_is_there(
-    tmp_path: Path,
-) -> None:
+async def test_disk_full_of_unconfirmed_readings_frees_itself_once_the_link_is_there() -> None:
     """T09, T10: receipts are settled and records let go of, and nobody deletes a file by hand."""
     with VolatileDisk() as fuse, closing(OldUnit(fuse.folder / "state")) as unit:
         watched = Space(unit.store, Ballast(unit.folder, 3 * MIB))
