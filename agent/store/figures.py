@@ -21,13 +21,8 @@ def figures(connection: Connection, destination: str) -> dict[str, Any]:
         "pending": sum(lane["pending"] for lane in lanes),
         "refused": sum(lane["refused"] for lane in lanes),
         "lanes": {lane["lane"]: lane for lane in lanes},
-        "blobs_pending": _one(
-            connection,
-            "SELECT count(*) FROM blob LEFT JOIN blob_settled AS s "
-            "ON s.sha256 = blob.sha256 AND s.destination = ? WHERE coalesce(complete, 0) = 0",
-            destination,
-        ),
-        "tray": _one(connection, "SELECT count(*) FROM tray WHERE assigned_by IS NULL"),
+        "blobs_pending": _one(connection, "SELECT count(DISTINCT sha256) FROM blob_due"),
+        "tray": _one(connection, "SELECT count FROM tally WHERE name = 'tray'"),
         "quarantined": _quarantine(connection),
         "undecoded": _one(connection, "SELECT count(*) FROM frame WHERE outcome IS NULL"),
         "alarms": _alarms(connection),
@@ -79,7 +74,7 @@ def _lane(connection: Connection, destination: str, epoch: str, lane: str) -> di
             lane,
             pending[0][0],
         )
-    waiting = _awaiting_blobs(connection, destination, epoch, lane, state.through)
+    waiting = _awaiting_blobs(connection, epoch, lane, state.through)
     return {
         "lane": lane,
         "last": state.last,
@@ -91,20 +86,15 @@ def _lane(connection: Connection, destination: str, epoch: str, lane: str) -> di
     }
 
 
-def _awaiting_blobs(
-    connection: Connection, destination: str, epoch: str, lane: str, through: int
-) -> int:
+def _awaiting_blobs(connection: Connection, epoch: str, lane: str, through: int) -> int:
     """Records that are settled but whose picture or recording isn't at the centre yet."""
     return int(
         _one(
             connection,
-            "SELECT count(DISTINCT r.seq) FROM record_blob AS r LEFT JOIN blob_settled AS s "
-            "ON s.sha256 = r.sha256 AND s.destination = ? "
-            "WHERE r.epoch = ? AND r.lane = ? AND r.seq <= ? AND coalesce(s.complete, 0) = 0",
-            destination,
-            epoch,
+            "SELECT count(DISTINCT seq) FROM blob_due WHERE lane = ? AND seq <= ? AND epoch = ?",
             lane,
             through,
+            epoch,
         )
     )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from agent.store import settling
 from sync.contract.batch import gather, link
 from sync.contract.chunk import Chunk
+from sync.contract.fields import LANES
 from sync.contract.hello import Hello, LaneOffer
 from sync.contract.ranges import clip, minus
 from sync.outbox import BatchParcel, ChunkParcel
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
 
 _BLOBS_AT_ONCE = 32
 _BLOBS = """
-SELECT b.sha256, b.size, coalesce(s.have, '[]')
-FROM record_blob AS r JOIN blob AS b ON b.sha256 = r.sha256
-LEFT JOIN blob_settled AS s ON s.sha256 = b.sha256 AND s.destination = ?
-WHERE coalesce(s.complete, 0) = 0
-GROUP BY b.sha256
-ORDER BY min(CASE r.lane WHEN 'urgent' THEN 0 WHEN 'clinical' THEN 1 ELSE 2 END), min(r.seq)
+SELECT due.sha256, b.size, coalesce(s.have, '[]')
+FROM blob_due AS due JOIN blob AS b ON b.sha256 = due.sha256
+LEFT JOIN blob_settled AS s ON s.sha256 = due.sha256 AND s.destination = ?
+WHERE due.lane = ?
+ORDER BY due.seq
 LIMIT ?
 """
 
@@ -163,11 +163,15 @@ class StoreOutbox:
         return BatchParcel(cut, gather(self._unit, cut.epoch, cut.lane, cut.first, before, lines))
 
     def _blobs(self) -> list[BlobView]:
-        rows = self._reader.execute(_BLOBS, (self._destination, _BLOBS_AT_ONCE)).fetchall()
-        return [
-            BlobView(bytes(sha256), size, minus(((0, size - 1),), settling.ranges(have)))
-            for sha256, size, have in rows
-        ]
+        """The most pressing blobs that wait, each once, in the order of what refers to them."""
+        found: dict[bytes, BlobView] = {}
+        for lane in LANES:
+            left = _BLOBS_AT_ONCE - len(found)
+            rows = self._reader.execute(_BLOBS, (self._destination, lane, left)).fetchall()
+            for sha256, size, have in rows:
+                whole, held = ((0, size - 1),), settling.ranges(have)
+                found.setdefault(bytes(sha256), BlobView(bytes(sha256), size, minus(whole, held)))
+        return list(found.values())
 
     def _chunk(self, place: Piece) -> Chunk:
         content = read_blob(self._reader, place.sha256, place.offset, place.last)

@@ -5,14 +5,19 @@ Times: `mono_ns` counts from the boot `boot`, `wall` is UTC as the unit believed
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from sqlite_utils import Migrations
+
+from agent.store import waiting as waiting_tables
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 store = Migrations("qafila")
+_END = re.compile(r";\n(?!END| )")
+"""The end of a statement, and not of one within a trigger."""
 
 FIRST = """
 CREATE TABLE unit (
@@ -267,5 +272,13 @@ def binding(db: Database) -> None:
             db.execute(statement)
 
 
-NAMES = ("log", "binding")
+@store()
+def waiting(db: Database) -> None:
+    """List what waits, and count it, where it would have to be looked for in the whole log."""
+    for statement in _END.split(waiting_tables.SQL):
+        if statement.strip():
+            db.execute(statement)
+
+
+NAMES = ("log", "binding", "waiting")
 """Every migration this version knows; a database with others is newer than the code."""
