@@ -68,6 +68,12 @@ class Guest:
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, bufsize=1
         )
 
+    def talk(self, script: str) -> subprocess.Popen[str]:
+        """Run a script that somebody answers by its `stdin`."""
+        pipe = subprocess.PIPE
+        words = [*self._words, script]
+        return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
     def write(self, path: str, content: str) -> None:
         """Replace a file."""
         self.run(f"cat > {path}", content)

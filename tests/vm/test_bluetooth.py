@@ -11,6 +11,8 @@ import pytest
 from tests.vm.guest import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.vm.room import Device
     from tests.vm.truck import Truck
 
@@ -34,7 +36,9 @@ def devices(truck: Truck) -> list[Device]:
     return found
 
 
-def test_every_reading_arrives_once(truck: Truck, devices: list[Device]) -> None:
+def test_every_reading_arrives_once(
+    truck: Truck, devices: list[Device], tell: Callable[[str], None]
+) -> None:
     alone = RECONNECTIONS
     with ThreadPoolExecutor() as nurses:
         list(nurses.map(lambda device: device.measure_in_turn(alone), devices))
@@ -47,6 +51,7 @@ def test_every_reading_arrives_once(truck: Truck, devices: list[Device]) -> None
         assert device.told.total() == READINGS
         assert truck.at_centre(device) == device.told
         assert device.visits >= RECONNECTIONS
+        tell(f"{device.kind}: {READINGS} told in {device.visits} visits, each at the centre once")
     assert truck.centre.doubled() == 0
 
 
@@ -72,6 +77,33 @@ def test_bluetoothd_that_is_restarted_is_used_again(truck: Truck, devices: list[
     truck.await_delivery(*devices)
     for device in devices:
         assert truck.at_centre(device) == device.told
+
+
+def reconnect(truck: Truck, device: Device, often: int) -> None:
+    """Let a monitor that indicates and hangs up at once be read so often; AssertionError where
+    it was told that a reading had arrived, and nobody has it."""
+    for _ in range(often):
+        device.measure()
+        device.await_told()
+        truck.guest.run("sleep 1")
+    truck.guest.run("sleep 10")
+    lost = device.told - truck.at_centre(device)
+    assert not lost, f"{lost.total()} readings were confirmed and are nowhere"
+
+
+def test_no_reading_is_lost_silently_where_a_monitor_hangs_up_at_once(
+    truck: Truck, devices: list[Device]
+) -> None:
+    reconnect(truck, devices[0], 5)
+
+
+def test_readings_are_lost_silently_where_nobody_hangs_up(
+    truck: Truck, devices: list[Device]
+) -> None:
+    """The mutant of the test before: BlueZ confirms what nobody has subscribed to any more."""
+    truck.mutate()
+    with pytest.raises(AssertionError, match="readings were confirmed and are nowhere"):
+        reconnect(truck, devices[0], 5)
 
 
 def state(truck: Truck, device: Device) -> str:
