@@ -59,7 +59,7 @@ def test_adapter_that_is_pulled_out_and_put_back_is_used_again(
     truck: Truck, devices: list[Device]
 ) -> None:
     truck.unplug_radio()
-    eventually(lambda: state(truck, devices[0]) == "unavailable", words="nobody notices")
+    eventually(lambda: truck.shown("box1-cuff")["state"] == "unavailable", words="nobody notices")
     for device in devices:
         device.measure()
     truck.plug_radio()
@@ -104,8 +104,3 @@ def test_readings_are_lost_silently_where_nobody_hangs_up(
     truck.mutate()
     with pytest.raises(AssertionError, match="readings were confirmed and are nowhere"):
         reconnect(truck, devices[0], 5)
-
-
-def state(truck: Truck, device: Device) -> str:
-    """How the agent says that a device is."""
-    return str(truck.guest.status()["devices"][f"box1-{device.kind}"]["state"])

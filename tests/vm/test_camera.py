@@ -58,7 +58,7 @@ def unplug(truck: Truck, camera: Camera) -> None:
 
 
 def state(truck: Truck) -> str:
-    return str(truck.guest.status()["devices"]["box1-dermatoscope"]["state"])
+    return str(truck.shown("box1-dermatoscope")["state"])
 
 
 def take(truck: Truck) -> None:

@@ -91,7 +91,7 @@ def test_thermometer_that_is_torn_out_in_mid_frame_is_read_as_another_tty(
         thermometer.tear()
         eventually(lambda: not thermometer.torn)
         unit.machine.unplug_serial("thermometer")
-        eventually(lambda: device(unit, "box1-suretemp")["state"] == "unavailable")
+        eventually(lambda: unit.shown("box1-suretemp")["state"] == "unavailable")
         before = len(raws(unit, "box1-suretemp"))
         plug(unit, thermometer, "ttyUSB1")
         eventually(lambda: len(raws(unit, "box1-suretemp")) > before)
@@ -137,8 +137,3 @@ def attach(unit: Truck, port: int) -> str:
 def detach(unit: Truck, socket: str) -> None:
     """Pull it out."""
     unit.guest.run(f"echo {socket} > /sys/devices/platform/vhci_hcd.0/detach")
-
-
-def device(unit: Truck, name: str) -> dict[str, str]:
-    found: dict[str, str] = unit.guest.status()["devices"][name]
-    return found

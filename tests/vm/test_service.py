@@ -30,6 +30,11 @@ def shown(unit: Truck, name: str) -> str:
     return unit.guest.run(f"systemctl show --value -p {name} {UNIT}").strip()
 
 
+def uplink(unit: Truck) -> str:
+    """How the agent says that its uplink is."""
+    return str(unit.guest.status().get("uplink", {}).get("state"))
+
+
 def test_it_is_ready_when_systemctl_start_returns(unit: Truck) -> None:
     assert shown(unit, "Type") == "notify"
     assert shown(unit, "ActiveState") == "active"
@@ -47,11 +52,7 @@ def test_it_runs_as_its_own_user_with_sealed_keys(unit: Truck) -> None:
 
 
 def test_it_meets_its_centre_over_mutual_tls(unit: Truck) -> None:
-    status = eventually(
-        lambda: found if (found := unit.guest.status())["uplink"]["state"] == "connected" else None,
-        words="the unit does not reach its centre",
-    )
-    assert status["uplink"]["state"] == "connected"
+    eventually(lambda: uplink(unit) == "connected", words="the unit does not reach its centre")
 
 
 def test_it_is_shut_in_well_enough(unit: Truck) -> None:
@@ -71,7 +72,7 @@ def test_one_that_is_stuck_is_ended_by_the_watchdog_and_started_anew(unit: Truck
     )
     assert shown(unit, "MainPID") != stuck
     assert "Watchdog timeout" in unit.guest.run(f"journalctl --no-pager -o cat -u {UNIT}")
-    eventually(lambda: unit.guest.status()["uplink"]["state"] == "connected")
+    eventually(lambda: uplink(unit) == "connected")
 
 
 def test_one_that_runs_is_left_alone_by_the_watchdog(unit: Truck) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tests.vm.centre import Centre
 from tests.vm.guest import Failed, Guest, eventually
@@ -71,9 +71,10 @@ class Truck:
         self.machine.start(self._ready.memory)
         self.guest.enter()
 
-    def furnish(self, settings: str) -> None:
+    def furnish(self, settings: str, *, clock: bool = True) -> None:
         """Set the clock and the unit's own settings, mount the readings; nothing runs yet."""
-        self.guest.set_clock()
+        if clock:
+            self.guest.set_clock()
         given = self.guest.run(f"cat {SETTINGS}")
         lines = [
             "port = " + str(self.centre.port) if each.startswith("port") else each
@@ -102,6 +103,11 @@ class Truck:
     def start(self) -> None:
         """Start the agent as an administrator does; returns when it says that it is ready."""
         self.guest.run("systemctl start qafila")
+
+    def shown(self, name: str) -> dict[str, Any]:
+        """What the agent last wrote of a device; it writes of itself every other second."""
+        found = self.guest.status().get("devices", {}).get(name, {})
+        return {"state": "", "readings": 0, **found}
 
     def mutate(self) -> None:
         """Start the agent anew, with the one line taken out that `guest/mutant` names."""
