@@ -16,6 +16,7 @@ def figures(connection: Connection, destination: str) -> dict[str, Any]:
     lanes = [_lane(connection, destination, *row) for row in _lanes(connection)]
     before, refused_before = _closed(connection, destination)
     return {
+        "epoch": _one(connection, "SELECT epoch FROM unit"),
         "saved": sum(lane["last"] for lane in lanes) + before,
         "confirmed": sum(lane["confirmed"] for lane in lanes) + before - refused_before,
         "pending": sum(lane["pending"] for lane in lanes),
@@ -31,6 +32,7 @@ def figures(connection: Connection, destination: str) -> dict[str, Any]:
         "quarantined": _quarantine(connection),
         "undecoded": _one(connection, "SELECT count(*) FROM frame WHERE outcome IS NULL"),
         "alarms": _alarms(connection),
+        "damage": _damage(connection),
     }
 
 
@@ -126,6 +128,16 @@ def _alarms(connection: Connection) -> list[dict[str, Any]]:
         {"code": code, "detail": detail, "last_seen": last_seen, "count": count}
         for code, detail, last_seen, count in rows
     ]
+
+
+def _damage(connection: Connection) -> list[dict[str, Any]]:
+    """Every database that was set aside, and what its salvage has brought so far."""
+    cursor = connection.execute(
+        "SELECT place, found, reason, records, lost, blobs_lost, rows_torn, pages_bad, finished "
+        "FROM salvage ORDER BY CAST(place AS INTEGER)"
+    )
+    names = [each[0] for each in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 def _one(connection: Connection, sql: str, *arguments: object) -> Any:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Migrations
 
+from agent.store import schema_damage
+
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
@@ -267,5 +269,8 @@ def binding(db: Database) -> None:
             db.execute(statement)
 
 
-NAMES = ("log", "binding")
+store(name=schema_damage.NAME)(schema_damage.salvage)
+
+
+NAMES = ("log", "binding", schema_damage.NAME)
 """Every migration this version knows; a database with others is newer than the code."""
