@@ -119,7 +119,7 @@ class _Agent:
         await keep("care", care.run, lambda *_: None)
 
     async def _salvaged(self, table: str, frames: Sequence[int]) -> None:
-        """Take up what was salvaged: bound devices are served, frames decoded, without a restart."""
+        """Serve devices that were bound, decode frames that were not, as soon as they are back."""
         if table == "binding":
             self._stations.take_up(self._settings)
         if table == "frame":

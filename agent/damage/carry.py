@@ -29,7 +29,7 @@ DAMAGED, SALVAGED = "damaged", "salvaged"
 """Why an epoch is closed: its database was damaged, and what is held of it is not told yet; is."""
 FIRST = (
     *("epoch", "lane", "watermark", "exception", "central_epoch", "binding", "device_serial"),
-    *("consultation", "frame", "tray", "record", "anchor", "identity", "raw", "chunk"),
+    *("consultation", "frame", "record", "anchor", "identity", "tray", "raw", "chunk"),
 )
 """What is carried first, and in which order; each may need what is before it."""
 NEVER = frozenset({"unit", "salvage", "blob", "record_blob"})
@@ -196,6 +196,15 @@ def _binding(connection: Connection, row: Row, sure: bool) -> bool:  # noqa: FBT
     return bool(sure and not taken) and _insert(connection, "binding", kept)
 
 
+def _tray(connection: Connection, row: Row, sure: bool) -> bool:  # noqa: FBT001 - a taker
+    """Of a record that is lost nothing waits for its patient."""
+    del sure
+    known = connection.execute(
+        "SELECT 1 FROM identity WHERE record_id = ?", (row["record_id"],)
+    ).fetchone()
+    return known is not None and _insert(connection, "tray", row)
+
+
 def _hashed(table: str) -> Callable[[Connection, Row, bool], bool]:
     def take(connection: Connection, row: Row, sure: bool) -> bool:  # noqa: FBT001 - a taker
         del sure
@@ -224,8 +233,9 @@ _TAKERS: dict[str, Callable[[Connection, Row, bool], bool]] = {
     "consultation": _consultation,
     "binding": _binding,
     "raw": _hashed("raw"),
+    "tray": _tray,
     **{
         each: _lasting(each)
-        for each in ("watermark", "exception", "anchor", "reference", "chunk", "tray", "alarm")
+        for each in ("watermark", "exception", "anchor", "reference", "chunk", "alarm")
     },
 }

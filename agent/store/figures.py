@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent.store import settling
-from sync.contract.ranges import total
+from agent.store import holes, settling
+from sync.contract.ranges import minus, total
 
 if TYPE_CHECKING:
     from agent.store.connection import Connection
@@ -21,6 +21,7 @@ def figures(connection: Connection, destination: str) -> dict[str, Any]:
         "confirmed": sum(lane["confirmed"] for lane in lanes) + before - refused_before,
         "pending": sum(lane["pending"] for lane in lanes),
         "refused": sum(lane["refused"] for lane in lanes),
+        "lost": sum(lane["lost"] for lane in lanes),
         "lanes": {lane["lane"]: lane for lane in lanes},
         "blobs_pending": _one(
             connection,
@@ -64,10 +65,12 @@ def _lane(connection: Connection, destination: str, epoch: str, lane: str) -> di
     if state is None:
         message = "a lane vanished"
         raise LookupError(message)
-    pending = state.pending
+    given_up = holes.given_up(connection, destination, epoch, lane)
+    pending, lost = minus(state.pending, given_up), total(given_up)
     refused = _one(
         connection,
-        "SELECT count(*) FROM exception WHERE destination = ? AND epoch = ? AND lane = ?",
+        "SELECT count(*) FROM exception WHERE destination = ? AND epoch = ? AND lane = ? "
+        "AND outcome = 'refused'",
         destination,
         epoch,
         lane,
@@ -86,9 +89,10 @@ def _lane(connection: Connection, destination: str, epoch: str, lane: str) -> di
         "lane": lane,
         "last": state.last,
         "through": state.through,
-        "confirmed": state.last - total(pending) - refused - waiting,
+        "confirmed": state.last - total(pending) - refused - lost - waiting,
         "pending": total(pending) + waiting,
         "refused": refused,
+        "lost": lost,
         "oldest_pending": oldest,
     }
 
