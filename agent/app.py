@@ -19,9 +19,11 @@ from agent.board import Board
 from agent.clock import boot_id, now
 from agent.clock_watch import ClockWatch
 from agent.consultations import close_consultation, open_boxes, open_consultation
+from agent.damage.care import Care
+from agent.damage.examine import suspect
 from agent.device_verbs import DeviceVerbs, text
 from agent.entering import enter
-from agent.errors import StoreBroken, StoreFull
+from agent.errors import StoreBroken, StoreDamaged, StoreFull
 from agent.notify import notify, watchdog_interval
 from agent.recovery import recover
 from agent.stations import Stations
@@ -35,7 +37,7 @@ from agent.uplink import DESTINATION, Impulse, build_uplink, shown
 from drivers.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from config.model import Settings
     from sync.uplink import Uplink
@@ -50,6 +52,9 @@ async def run(settings: Settings) -> None:
     store = _open(settings)
     try:
         await _Agent(store, settings).run()
+    except* StoreDamaged:
+        suspect(store.folder)
+        raise
     finally:
         store.close()
 
@@ -93,6 +98,7 @@ class _Agent:
             tasks.create_task(self._watch_store(), name="watchdog")
             tasks.create_task(self._stations.run(), name="stations")
             tasks.create_task(self._watch_clock(), name="clock")
+            tasks.create_task(self._care(), name="care")
             if self._uplink is not None:
                 tasks.create_task(self._keep_uplink(self._uplink), name="uplink")
             notify("READY=1")
@@ -107,6 +113,17 @@ class _Agent:
 
     async def _watch_clock(self) -> None:
         await keep("clock", ClockWatch(self._store).run, lambda *_: None)
+
+    async def _care(self) -> None:
+        care = Care(self._store, DESTINATION, self._salvaged)
+        await keep("care", care.run, lambda *_: None)
+
+    async def _salvaged(self, table: str, frames: Sequence[int]) -> None:
+        """Serve devices that were bound, decode frames that were not, as soon as they are back."""
+        if table == "binding":
+            self._stations.take_up(self._settings)
+        if table == "frame":
+            await recover(self._store, frames)
 
     async def _watch_store(self) -> None:
         """Ping systemd only after the writer has answered; end with a broken store."""

@@ -104,6 +104,15 @@ def _of_store(store: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
         yield Level.WARNING, f"{frames} frames could not be decoded and are kept: {reasons}"
     if store["refused"]:
         yield Level.WARNING, f"{store['refused']} records were refused by the centre"
+    if store.get("lost"):
+        yield Level.WARNING, f"{store['lost']} records can't be read back and are lost"
+    for each in store.get("damage", ()):  # an older agent's figures have none
+        if each["finished"] is None:
+            yield Level.WARNING, f"damaged/{each['place']} is being salvaged: {_salvaged(each)}"
+
+
+def _salvaged(damage: Mapping[str, Any]) -> str:
+    return f"{damage['records']} records recovered so far"
 
 
 def _of_alarms(alarms: Iterable[Mapping[str, Any]], wall: float) -> Iterator[tuple[Level, str]]:

@@ -93,6 +93,9 @@ def _as_text(verdict: Verdict, status: dict[str, Any] | None, age: float, daemon
         ("boxes", ", ".join(status["consultations"]) or "no consultation is open"),
     ]
     rows += [(f"lane {lane}", _lane(of)) for lane, of in status["store"]["lanes"].items()]
+    rows += [
+        (f"damaged/{each['place']}", _damage(each)) for each in status["store"].get("damage", ())
+    ]
     rows += [(name, _device(device)) for name, device in status["devices"].items()]
     return "\n".join([*lines, table([tuple(row) for row in rows])])
 
@@ -105,6 +108,12 @@ def _receipt(uplink: dict[str, Any]) -> str:
 def _lane(lane: dict[str, Any]) -> str:
     oldest = f", oldest from {lane['oldest_pending']}" if lane["oldest_pending"] else ""
     return f"{lane['last']} saved, {lane['confirmed']} confirmed, {lane['pending']} waiting{oldest}"
+
+
+def _damage(damage: dict[str, Any]) -> str:
+    counts = f"{damage['records']} records recovered, {damage['lost']} lost"
+    state = counts if damage["finished"] else f"being salvaged, {damage['records']} records so far"
+    return f"set aside {damage['found']}, {damage['reason']}: {state}"
 
 
 def _device(device: dict[str, Any]) -> str:

@@ -68,7 +68,7 @@ def _move(connection: Connection, destination: str, lane: str, old: str, new: st
         for before, line, own, record in rows:
             seq += 1
             after = link(head, line)
-            _move_record(connection, (old, lane, before, own), (new, lane, seq, head, after))
+            move_record(connection, (old, lane, before, own), (new, lane, seq, head, after))
             connection.execute(
                 "UPDATE identity SET epoch = ?, seq = ? WHERE record_id = ?", (new, seq, record)
             )
@@ -82,12 +82,19 @@ def _move(connection: Connection, destination: str, lane: str, old: str, new: st
     )
 
 
-def _move_record(
+def move_record(
     connection: Connection,
     old: tuple[str, str, int, bytes],
     new: tuple[str, str, int, bytes, bytes],
 ) -> None:
-    connection.execute("INSERT INTO anchor (epoch, lane, seq, hash) VALUES (?, ?, ?, ?)", old)
+    """Give a record another place (epoch, lane, seq, hash before, hash); its old one stays known.
+
+    `old` is the place it leaves: epoch, lane, seq, hash.
+    """
+    connection.execute(
+        "INSERT INTO anchor (epoch, lane, seq, hash) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        old,
+    )
     connection.execute(
         "UPDATE record SET epoch = ?, lane = ?, seq = ?, prev_hash = ?, hash = ? "
         "WHERE epoch = ? AND lane = ? AND seq = ?",

@@ -10,7 +10,8 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.store import settling
+from agent.store import holes, settling
+from agent.store.connection import translating
 from sync.contract.batch import gather, link
 from sync.contract.chunk import Chunk
 from sync.contract.fields import LANES
@@ -88,9 +89,9 @@ class StoreOutbox:
             parcel = self._batch(plan, place, budget)
             if parcel is not None:
                 return parcel
-            # Nothing of it is sound: it blocks nothing, and is tried again in the next session.
+            # Its first record is not sound: it blocks nothing.
             plan.narrow(place.epoch, place.lane, [(place.first, place.first)])
-            await self.alarm("record-unsound", "a record can't be read back as it was written")
+            await self._give_up((place.epoch, place.lane, place.first))
 
     async def next_chunk(self, plan: Plan, chunk_size: int) -> ChunkParcel:
         """Wait for pending bytes of a blob."""
@@ -117,6 +118,13 @@ class StoreOutbox:
         """Keep an alarm where `status` shows it."""
         await self._writer.write(lambda connection: settling.alarm(connection, code, detail))
 
+    async def _give_up(self, place: holes.Place) -> None:
+        await self._writer.write(
+            lambda connection: holes.give_up(connection, self._destination, self._origin, place)
+        )
+        self.wake()
+
+    @translating()
     def _lanes(self) -> list[tuple[LaneState, int, bytes]]:
         rows = self._reader.execute(
             "SELECT lane.epoch, lane.lane, oldest, head FROM lane JOIN unit USING (epoch)"
@@ -128,17 +136,22 @@ class StoreOutbox:
                 found.append((state, oldest, bytes(head)))
         return found
 
+    @translating()
     def _views(self) -> list[LaneView]:
         return [
             LaneView(
                 state.epoch,
                 state.lane,
-                clip(state.pending, oldest, state.last),
+                minus(
+                    clip(state.pending, oldest, state.last),
+                    holes.given_up(self._reader, self._destination, state.epoch, state.lane),
+                ),
                 self._live_from.get((state.epoch, state.lane), 1),
             )
             for state, oldest, _ in self._lanes()
         ]
 
+    @translating()
     def _batch(self, plan: Plan, place: Stretch, budget: int) -> BatchParcel | None:
         """The sound records at the beginning of a stretch; None where the first isn't."""
         rows = self._reader.execute(
@@ -162,6 +175,7 @@ class StoreOutbox:
         plan.depart(cut, size)
         return BatchParcel(cut, gather(self._unit, cut.epoch, cut.lane, cut.first, before, lines))
 
+    @translating()
     def _blobs(self) -> list[BlobView]:
         """The most pressing blobs that wait, each once, in the order of what refers to them."""
         found: dict[bytes, BlobView] = {}
@@ -173,6 +187,7 @@ class StoreOutbox:
                 found.setdefault(bytes(sha256), BlobView(bytes(sha256), size, minus(whole, held)))
         return list(found.values())
 
+    @translating()
     def _chunk(self, place: Piece) -> Chunk:
         content = read_blob(self._reader, place.sha256, place.offset, place.last)
         return Chunk(place.sha256, place.size, place.offset, content)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Migrations
 
+from agent.store import schema_damage
 from agent.store import waiting as waiting_tables
 
 if TYPE_CHECKING:
@@ -280,5 +281,8 @@ def waiting(db: Database) -> None:
             db.execute(statement)
 
 
-NAMES = ("log", "binding", "waiting")
+store(name=schema_damage.NAME)(schema_damage.salvage)
+
+
+NAMES = ("log", "binding", "waiting", schema_damage.NAME)
 """Every migration this version knows; a database with others is newer than the code."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Database
 
+from agent.damage import opening, salvage, witness
 from agent.errors import Conflict, StoreBroken, StoreBusy
 from agent.store import epochs, frames, log, schema
 from agent.store.connection import Connection, open_reader, open_writer
@@ -45,16 +46,20 @@ class Store:
     def open(cls, folder: Path, key: str, unit: str, origin: Origin) -> Store:
         """Open a state folder, or bring it to life; migrate it where that is due.
 
-        Raises StoreBusy for a folder that another agent works on, StoreBroken for a damaged
-        file, another key, or a folder that belongs to another unit or origin.
+        A damaged database is set aside first (`agent.damage`), and a new one begun. Raises
+        StoreBusy for a folder that another agent works on, StoreBroken for another key, a
+        failing disk, or a folder that belongs to another unit or origin.
         """
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         lock = _take(folder)
         try:
+            opening.clear_way(folder, key, unit, origin)
             connection = open_writer(folder, key)
             try:
                 _prepare(connection, unit, origin)
+                _register(connection, folder, key)
                 sync_folder(folder)
+                witness.keep(folder, key, connection, schema.NAMES)
                 reader = open_reader(folder, key)
             except BaseException:
                 connection.close()
@@ -92,13 +97,16 @@ class Store:
         except Conflict as conflict:
             await self._quarantine(captures[0], str(conflict))
             raise
-        for outbox in self._outboxes:
-            outbox.wake()
+        self.wake()
         return stored
 
     async def tell(self, event: Event) -> None:
         """Store what the agent itself has to tell; returns after fsync. StoreFull, StoreBroken."""
         await self.writer.write(lambda connection: log.append_event(connection, event))
+        self.wake()
+
+    def wake(self) -> None:
+        """Something was stored: every outbox looks again."""
         for outbox in self._outboxes:
             outbox.wake()
 
@@ -142,19 +150,19 @@ def _prepare(connection: Connection, unit: str, origin: Origin) -> None:
     database = Database(connection)
     known = {each.name for each in schema.store.applied(database)}
     if newer := known - set(schema.NAMES):
-        raise StoreBroken(
-            f"the database was written by a newer qafila (it knows {', '.join(sorted(newer))}): "
-            "install that version"
-        )
+        raise StoreBroken(opening.newer_version(newer))
     schema.store.apply(database)
     row = connection.execute("SELECT name, origin FROM unit").fetchone()
     if row is None:
         _bear(connection, unit, origin)
     elif tuple(row) != (unit, origin):
-        raise StoreBroken(
-            f"the state folder belongs to unit {row[0]} ({row[1]}), not to {unit} ({origin}): "
-            "set $.unit.name and $.unit.origin to match, or use another folder"
-        )
+        raise StoreBroken(opening.another_unit(tuple(row), (unit, origin)))
+
+
+def _register(connection: Connection, folder: Path, key: str) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    salvage.register(folder, connection, key)
+    connection.execute("COMMIT")
 
 
 def _bear(connection: Connection, unit: str, origin: Origin) -> None:
