@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import time
 from functools import partial
@@ -26,11 +25,13 @@ from agent.entering import enter
 from agent.errors import StoreBroken, StoreDamaged, StoreFull
 from agent.notify import notify, watchdog_interval
 from agent.recovery import recover
+from agent.space import Ballast, Space, make_room_to_open
 from agent.stations import Stations
 from agent.store.connection import translate
 from agent.store.figures import figures
 from agent.store.keys import load_key
 from agent.store.listing import LISTS
+from agent.store.retention import Retention
 from agent.store.store import Store
 from agent.supervisor import keep
 from agent.uplink import DESTINATION, Impulse, build_uplink, shown
@@ -71,6 +72,7 @@ class _Agent:
         self._impulse = Impulse()
         self._begun = time.monotonic()
         self._uplink, self._no_uplink = _uplink(store, settings, self._impulse)
+        self._space = Space(store, Ballast(store.folder))
         self._unwritten = False
         self._stop = asyncio.Event()
 
@@ -99,6 +101,8 @@ class _Agent:
             tasks.create_task(self._stations.run(), name="stations")
             tasks.create_task(self._watch_clock(), name="clock")
             tasks.create_task(self._care(), name="care")
+            tasks.create_task(self._watch_space(), name="space")
+            tasks.create_task(self._keep_retention(), name="retention")
             if self._uplink is not None:
                 tasks.create_task(self._keep_uplink(self._uplink), name="uplink")
             notify("READY=1")
@@ -124,6 +128,14 @@ class _Agent:
             self._stations.take_up(self._settings)
         if table == "frame":
             await recover(self._store, frames)
+
+    async def _watch_space(self) -> None:
+        await keep("space", self._space.run, lambda *_: None)
+
+    async def _keep_retention(self) -> None:
+        days = self._settings.retention.days
+        retention = Retention(self._store, DESTINATION, days, scarce=lambda: self._space.scarce)
+        await keep("retention", retention.run, lambda *_: None)
 
     async def _watch_store(self) -> None:
         """Ping systemd only after the writer has answered; end with a broken store."""
@@ -161,7 +173,7 @@ class _Agent:
             "written": status_file.moment(),
             "running_seconds": round(time.monotonic() - self._begun),
             "clock": stamp.clock,
-            "disk": _disk(self._store.folder),
+            "disk": self._space.shown(),
             **self._of_store(),
             "uplink": shown(self._uplink, self._no_uplink),
             "devices": self._board.shown(),
@@ -240,6 +252,7 @@ class _Stopped(Exception):  # noqa: N818 - no error
 def _open(settings: Settings) -> Store:
     folder = Path(settings.unit.state)
     try:
+        make_room_to_open(folder)
         return Store.open(folder, load_key(folder), settings.unit.name, settings.unit.origin)
     except OSError as error:
         path = error.filename or folder
@@ -253,9 +266,3 @@ def _uplink(store: Store, settings: Settings, impulse: Impulse) -> tuple[Uplink 
     except Misconfigured as wrong:
         _LOG.error("misconfigured", child="uplink", remedy=wrong.remedy)
         return None, wrong.remedy
-
-
-def _disk(folder: Path) -> dict[str, int]:
-    """Bytes of the disk that the state folder is on: what we may still use, and its size."""
-    found = os.statvfs(folder)
-    return {"free": found.f_bavail * found.f_frsize, "size": found.f_blocks * found.f_frsize}

@@ -48,8 +48,12 @@ _LINK_PATIENCE = 24 * 3600
 """Seconds without a receipt, with something pending, before somebody should look."""
 _ALARM_PATIENCE = 7 * 24 * 3600
 """Seconds for which an alarm is shown after it was last raised."""
-_DISK_LOW, _DISK_FULL = 1 << 30, 64 << 20
-"""Bytes left: somebody should look; readings are about to be lost."""
+_DISK_LOW, _LOW_PART = 1 << 30, 10
+_DISK_FULL, _FULL_PART = 64 << 20, 100
+"""Bytes left: somebody should look; readings will soon be refused. Of a small disk: one in so
+many of its bytes."""
+_FILES_LOW = 100
+"""Files (inodes) that may still be made: the agent needs a handful."""
 
 
 _TROUBLE = frozenset({"unavailable", "misconfigured", "faulty", "failed", "needs-pairing"})
@@ -77,7 +81,7 @@ def judge(status: Mapping[str, Any] | None, age: float, daemon: Daemon) -> Verdi
 def _figures(status: Mapping[str, Any]) -> str:
     store = status["store"]
     parts = [
-        f"{store['saved']} on the truck",
+        f"{store['saved'] - store.get('aged_out', 0)} on the truck",
         f"{store['confirmed']} confirmed by the centre",
         f"{store['pending']} waiting",
     ]
@@ -87,7 +91,7 @@ def _figures(status: Mapping[str, Any]) -> str:
 
 
 def _remarks(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
-    yield from _of_disk(status["disk"]["free"])
+    yield from _of_disk(status["disk"])
     yield from _of_store(status["store"])
     yield from _of_alarms(status["store"]["alarms"], status["written"]["wall"])
     yield from _of_uplink(status)
@@ -122,11 +126,17 @@ def _of_alarms(alarms: Iterable[Mapping[str, Any]], wall: float) -> Iterator[tup
             yield Level.WARNING, f"{alarm['detail']} ({times})"
 
 
-def _of_disk(free: int) -> Iterator[tuple[Level, str]]:
-    if free < _DISK_FULL:
-        yield Level.CRITICAL, "the disk is full, readings can't be saved: free some space now"
-    elif free < _DISK_LOW:
-        yield Level.WARNING, f"the disk is nearly full: {free >> 20} MiB are left"
+def _of_disk(disk: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
+    free, size = disk["free"], disk["size"]
+    left = f"{free >> 20} MiB are left"
+    if not disk.get("accepts", True):
+        yield Level.CRITICAL, f"the disk is full, readings are refused: free some space now; {left}"
+    elif free < min(_DISK_FULL, size // _FULL_PART):
+        yield Level.CRITICAL, f"the disk is all but full: free some space now; {left}"
+    elif free < min(_DISK_LOW, size // _LOW_PART):
+        yield Level.WARNING, f"the disk is nearly full: {left}"
+    if disk.get("files") and disk["files_free"] < _FILES_LOW:
+        yield Level.WARNING, f"the disk takes no more than {disk['files_free']} further files"
 
 
 def _of_uplink(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:

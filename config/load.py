@@ -24,6 +24,8 @@ REMEDIES = {
     "$.unit.runtime": "an absolute path",
     "$.uplink": "a table [uplink]; leave it out for a unit that never has a link",
     "$.uplink.tls": "a table [uplink.tls]; leave it out only on a machine of your own",
+    "$.retention": "a table [retention], or nothing",
+    "$.retention.days": "a whole number of days, from 1 to 3650",
     "$.bluetooth": "a table [bluetooth], or nothing",
     "$.uplink.host": "the name or address of the centre's broker",
     "$.uplink.port": "a whole number from 1 to 65535; 8883 is usual with TLS",

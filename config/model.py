@@ -39,6 +39,12 @@ class Uplink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tls: Tls | None = None
 
 
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """For how many days the unit keeps what the centre has confirmed."""
+
+    days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30
+
+
 class Bluetooth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which radio: the system's, or a simulated one (`tcp-client:HOST:PORT`)."""
 
@@ -61,5 +67,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     unit: Unit
     uplink: Uplink | None = None
+    retention: Retention = Retention()
     bluetooth: Bluetooth = Bluetooth()
     devices: tuple[Device, ...] = ()

@@ -18,13 +18,25 @@ if TYPE_CHECKING:
 else:
     Connection = sqlite.Connection
 
-__all__ = ["FILE", "Connection", "open_reader", "open_writer", "translate", "translating"]
+__all__ = [
+    "BUSY_MS",
+    "FILE",
+    "FULL",
+    "Connection",
+    "open_reader",
+    "open_writer",
+    "translate",
+    "translating",
+]
 FILE = "qafila.db"
 _SAFE = (3, 51, 3)
 """The first SQLite without the WAL-reset fault of 3.7.0 to 3.51.2 (sqlite.org/wal.html)."""
 _INCREMENTAL = 2
+FULL = "the disk is full: nothing was saved just now; free some space"
 _PIECE = 1 << 20
 _DAMAGE = frozenset({sqlite.SQLITE_CORRUPT, sqlite.SQLITE_NOTADB})
+BUSY_MS = 10_000
+"""Milliseconds for which another process that holds the database is waited for."""
 
 
 def open_writer(folder: Path, key: str) -> Connection:
@@ -32,7 +44,7 @@ def open_writer(folder: Path, key: str) -> Connection:
     _guard()
     _write_again(folder / f"{FILE}-wal")
     connection: Connection = sqlite.connect(
-        str(folder / FILE), isolation_level=None, check_same_thread=False, timeout=10
+        str(folder / FILE), isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
     )
     try:
         _unlock(connection, key)
@@ -56,7 +68,9 @@ def open_reader(folder: Path, key: str) -> Connection:
     _guard()
     uri = f"{(folder / FILE).absolute().as_uri()}?mode=ro"
     try:
-        connection: Connection = sqlite.connect(uri, uri=True, isolation_level=None, timeout=10)
+        connection: Connection = sqlite.connect(
+            uri, uri=True, isolation_level=None, timeout=BUSY_MS / 1000
+        )
         _unlock(connection, key)
         connection.execute("PRAGMA query_only = ON")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -69,7 +83,7 @@ def translate(error: sqlite.Error) -> StoreError:
     """What an error of SQLite means for whoever asked; the text is SQLite's own, no value."""
     text = str(error)
     if "full" in text:
-        return StoreFull("the disk is full: nothing was saved just now; free some space")
+        return StoreFull(FULL)
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:  # above that: which kind of it
         return StoreDamaged(f"the database is damaged: {text}")
     return StoreBroken(f"the database failed: {text}")

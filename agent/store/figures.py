@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agent.store import holes, settling
+from agent.store.kept import owed
 from sync.contract.ranges import minus, total
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def figures(connection: Connection, destination: str) -> dict[str, Any]:
         "epoch": _one(connection, "SELECT epoch FROM unit"),
         "saved": sum(lane["last"] for lane in lanes) + before,
         "confirmed": sum(lane["confirmed"] for lane in lanes) + before - refused_before,
+        "aged_out": _one(connection, "SELECT coalesce(sum(aged), 0) FROM lane"),
         "pending": sum(lane["pending"] for lane in lanes),
         "refused": sum(lane["refused"] for lane in lanes),
         "lost": sum(lane["lost"] for lane in lanes),
@@ -32,8 +34,10 @@ def figures(connection: Connection, destination: str) -> dict[str, Any]:
     }
 
 
-def _lanes(connection: Connection) -> list[tuple[str, str]]:
-    return list(connection.execute("SELECT epoch, lane FROM lane JOIN unit USING (epoch)"))
+def _lanes(connection: Connection) -> list[tuple[str, str, int]]:
+    return list(
+        connection.execute("SELECT epoch, lane, lane.oldest FROM lane JOIN unit USING (epoch)")
+    )
 
 
 def _closed(connection: Connection, destination: str) -> tuple[int, int]:
@@ -55,13 +59,16 @@ def _closed(connection: Connection, destination: str) -> tuple[int, int]:
     return held, refused
 
 
-def _lane(connection: Connection, destination: str, epoch: str, lane: str) -> dict[str, Any]:
+def _lane(
+    connection: Connection, destination: str, epoch: str, lane: str, kept_from: int
+) -> dict[str, Any]:
     state = settling.load(connection, destination, epoch, lane)
     if state is None:
         message = "a lane vanished"
         raise LookupError(message)
     given_up = holes.given_up(connection, destination, epoch, lane)
-    pending, lost = minus(state.pending, given_up), total(given_up)
+    pending = owed(connection, destination, state, kept_from)
+    unsettled, lost = total(minus(state.pending, given_up)), total(given_up)
     refused = _one(
         connection,
         "SELECT count(*) FROM exception WHERE destination = ? AND epoch = ? AND lane = ? "
@@ -84,7 +91,7 @@ def _lane(connection: Connection, destination: str, epoch: str, lane: str) -> di
         "lane": lane,
         "last": state.last,
         "through": state.through,
-        "confirmed": state.last - total(pending) - refused - lost - waiting,
+        "confirmed": state.last - unsettled - refused - lost - waiting,
         "pending": total(pending) + waiting,
         "refused": refused,
         "lost": lost,

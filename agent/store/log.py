@@ -185,16 +185,14 @@ def _insert(
 
 def _keep_blob(connection: Connection, place: Place, blob: Blob) -> None:
     sha256 = hashlib.sha256(blob.content).digest()
-    known = connection.execute(
-        "UPDATE blob SET refs = refs + 1 WHERE sha256 = ?", (sha256,)
-    ).rowcount
-    if not known:
-        connection.execute(
-            "INSERT INTO blob (sha256, size, media_type, refs) VALUES (?, ?, ?, 1)",
-            (sha256, len(blob.content), blob.media_type),
-        )
+    (refs,) = connection.execute(
+        "INSERT INTO blob (sha256, size, media_type, refs) VALUES (?, ?, ?, 1) "
+        "ON CONFLICT DO UPDATE SET refs = refs + 1 RETURNING refs",
+        (sha256, len(blob.content), blob.media_type),
+    ).fetchone()
+    if refs == 1:  # it is new, or retention had begun to delete what nobody referred to
         connection.executemany(
-            "INSERT INTO chunk (sha256, offset, content) VALUES (?, ?, ?)",
+            "INSERT INTO chunk (sha256, offset, content) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             (
                 (sha256, at, blob.content[at : at + PIECE])
                 for at in range(0, len(blob.content), PIECE)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from agent.store import holes, settling
 from agent.store.connection import translating
+from agent.store.kept import owed
 from sync.contract.batch import gather, link
 from sync.contract.chunk import Chunk
 from sync.contract.fields import LANES
@@ -142,10 +143,7 @@ class StoreOutbox:
             LaneView(
                 state.epoch,
                 state.lane,
-                minus(
-                    clip(state.pending, oldest, state.last),
-                    holes.given_up(self._reader, self._destination, state.epoch, state.lane),
-                ),
+                owed(self._reader, self._destination, state, oldest),
                 self._live_from.get((state.epoch, state.lane), 1),
             )
             for state, oldest, _ in self._lanes()

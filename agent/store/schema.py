@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Migrations
 
-from agent.store import schema_damage
+from agent.store import schema_damage, schema_retention
 from agent.store import waiting as waiting_tables
 
 if TYPE_CHECKING:
@@ -284,5 +284,13 @@ def waiting(db: Database) -> None:
 store(name=schema_damage.NAME)(schema_damage.salvage)
 
 
-NAMES = ("log", "binding", "waiting", schema_damage.NAME)
+@store()
+def retention(db: Database) -> None:
+    """Create the milestones of retention, and the indexes that it looks into."""
+    for statement in schema_retention.STATEMENTS.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+NAMES = ("log", "binding", "waiting", schema_damage.NAME, "retention")
 """Every migration this version knows; a database with others is newer than the code."""

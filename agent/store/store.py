@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from sqlite_utils import Database
 
 from agent.damage import opening, salvage, witness
-from agent.errors import Conflict, StoreBroken, StoreBusy
+from agent.errors import Conflict, StoreBroken, StoreBusy, StoreFull
 from agent.store import epochs, frames, log, schema
-from agent.store.connection import Connection, open_reader, open_writer
+from agent.store.connection import FULL, Connection, open_reader, open_writer
 from agent.store.keys import sync_folder
 from agent.store.outbox import StoreOutbox
 from agent.store.writer import Writer
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """One state folder, open. `origin` was fixed when the folder was born."""
+    """One state folder, open. `origin` was fixed when the folder was born.
+
+    While `refuses`, nothing new is taken: what is left of a full disk is for settling and purging.
+    """
 
     def __init__(
         self, folder: Path, lock: int, writer: Writer, reader: Connection, key: str
@@ -38,6 +41,7 @@ class Store:
         self.writer = writer
         self.reader = reader
         self.key = key
+        self.refuses = False
         self._lock = lock
         self._outboxes: list[StoreOutbox] = []
         self.unit, self.origin, self.epoch = _unit(reader)
@@ -90,6 +94,7 @@ class Store:
 
     async def record_all(self, captures: Sequence[Capture]) -> list[Stored]:
         """Store measurements in one commit: all of them, or none. Raises as `record`."""
+        self._admit()
         try:
             stored = await self.writer.write(
                 lambda connection: [_record(connection, each) for each in captures]
@@ -111,7 +116,8 @@ class Store:
             outbox.wake()
 
     async def keep(self, frame: RawFrame, device: Device, box: str | None, stamp: Stamp) -> int:
-        """Store a frame before it is decoded; returns its number after fsync."""
+        """Store a frame before it is decoded; returns its number after fsync. StoreFull."""
+        self._admit()
         return await self.writer.write(
             lambda connection: frames.keep(connection, frame, device, box, stamp)
         )
@@ -121,6 +127,10 @@ class Store:
         await self.writer.write(
             lambda connection: frames.conclude(connection, frame, outcome, reason)
         )
+
+    def _admit(self) -> None:
+        if self.refuses:
+            raise StoreFull(FULL)
 
     async def _quarantine(self, capture: Capture, reason: str) -> None:
         for frame in capture.frames:

@@ -63,7 +63,14 @@ REMARKS = [
     ({}, None, ""),
     ({"disk__free": (1 << 30) - 1}, Level.WARNING, "the disk is nearly full: 1023 MiB are left"),
     ({"disk__free": 1 << 30}, None, ""),
-    ({"disk__free": (64 << 20) - 1}, Level.CRITICAL, "the disk is full, readings can't be saved"),
+    ({"disk__free": (64 << 20) - 1}, Level.CRITICAL, "the disk is all but full: free some space"),
+    ({"disk__accepts": False}, Level.CRITICAL, "the disk is full, readings are refused: free some"),
+    ({"disk": {"free": 900 << 20, "size": 8 << 30}}, None, ""),
+    ({"disk": {"free": 100 << 20, "size": 2 << 30}}, Level.WARNING, "100 MiB are left"),
+    ({"disk": {"free": 30 << 20, "size": 2 << 30}}, Level.WARNING, "30 MiB are left"),
+    ({"disk": {"free": 20 << 20, "size": 2 << 30}}, Level.CRITICAL, "all but full"),
+    ({"disk__files": 1000, "disk__files_free": 99}, Level.WARNING, "no more than 99 further files"),
+    ({"disk__files": 0, "disk__files_free": 0}, None, ""),
     ({"disk__free": 64 << 20}, Level.WARNING, "64 MiB are left"),
     (
         {"store__quarantined": {"frames": 2, "reasons": {"Too short.": 1, "Too long.": 1}}},
@@ -181,7 +188,7 @@ def test_worst_remark_comes_first_and_gives_the_level() -> None:
     verdict = judge(status(store__refused=1, disk__free=0), 1.0, Daemon.RUNNING)
     assert verdict.level is Level.CRITICAL
     assert [level for level, _ in verdict.remarks] == [Level.CRITICAL, Level.WARNING]
-    assert "the disk is full" in verdict.line
+    assert "the disk is all but full" in verdict.line
     assert "refused" not in verdict.line
 
 

@@ -63,7 +63,7 @@ def held(outcomes: list[Outcome]) -> None:
 
 
 @with_power
-@pytest.mark.parametrize("state", [State.IDLE, State.INGESTING, State.DRAINING])
+@pytest.mark.parametrize("state", [State.IDLE, State.INGESTING, State.DRAINING, State.PURGING])
 def test_power_cut_loses_nothing_that_was_acknowledged(state: State) -> None:
     held([cut_once(seed, state) for seed in range(4)])
 
@@ -100,6 +100,12 @@ def test_harness_catches_a_migration_in_pieces(settled_unit: Base) -> None:
 @pytest.mark.parametrize("code", [Code.SYNCHRONOUS_NORMAL, Code.SAYS_SO_BEFORE_COMMIT])
 def test_harness_catches_the_mutant(code: Code, settled_unit: Base) -> None:
     outcomes = [cut_once(seed, State.INGESTING, code, base=settled_unit) for seed in range(3)]
+    assert sum(each.lost for each in outcomes) > 0
+
+
+@with_power
+def test_harness_catches_a_purge_of_what_is_pending() -> None:
+    outcomes = [cut_once(seed, State.PURGING, Code.PURGES_WHAT_IS_PENDING) for seed in range(3)]
     assert sum(each.lost for each in outcomes) > 0
 
 
