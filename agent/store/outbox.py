@@ -50,7 +50,7 @@ class StoreOutbox:
         self._origin = origin
         self._live_from: dict[tuple[str, str], int] = {}
         self._woken = asyncio.Event()
-        self._session = ""
+        self._asked = settling.Question("", None)
 
     def wake(self) -> None:
         """Something was stored: whoever waits for it looks again."""
@@ -59,7 +59,7 @@ class StoreOutbox:
 
     async def hello(self, session: str) -> Hello:
         """Offer every lane of the present epoch; what comes later counts as live."""
-        self._session = session
+        self._asked = settling.Question(session, settling.present(self._reader, self._destination))
         offers = []
         for state, oldest, head in self._lanes():
             self._live_from[state.epoch, state.lane] = state.last + 1
@@ -104,10 +104,10 @@ class StoreOutbox:
 
     async def settle(self, receipt: Receipt) -> Verdict:
         """Apply a verified receipt in one transaction."""
-        fresh = receipt.answers == self._session
+        asked = self._asked
         verdict = await self._writer.write(
             lambda connection: settling.apply(
-                connection, self._destination, self._unit, receipt, fresh=fresh
+                connection, self._destination, self._unit, receipt, asked=asked
             )
         )
         self.wake()
