@@ -22,6 +22,7 @@ from agent.consultations import close_consultation, open_boxes, open_consultatio
 from agent.device_verbs import DeviceVerbs, text
 from agent.entering import enter
 from agent.errors import StoreBroken, StoreFull
+from agent.export.part import ExportPart
 from agent.notify import notify, watchdog_interval
 from agent.recovery import recover
 from agent.stations import Stations
@@ -66,6 +67,7 @@ class _Agent:
         self._impulse = Impulse()
         self._begun = time.monotonic()
         self._uplink, self._no_uplink = _uplink(store, settings, self._impulse)
+        self._export = ExportPart(store, settings)
         self._unwritten = False
         self._stop = asyncio.Event()
 
@@ -93,6 +95,7 @@ class _Agent:
             tasks.create_task(self._watch_store(), name="watchdog")
             tasks.create_task(self._stations.run(), name="stations")
             tasks.create_task(self._watch_clock(), name="clock")
+            tasks.create_task(self._export.run(), name="export")
             if self._uplink is not None:
                 tasks.create_task(self._keep_uplink(self._uplink), name="uplink")
             notify("READY=1")
@@ -147,6 +150,7 @@ class _Agent:
             "disk": _disk(self._store.folder),
             **self._of_store(),
             "uplink": shown(self._uplink, self._no_uplink),
+            "export": self._export.shown(),
             "devices": self._board.shown(),
             "unbound": list(self._board.unbound),
         }
@@ -180,6 +184,7 @@ class _Agent:
                 "readings": self._list,
                 "pending": self._list,
                 **self._device_verbs.verbs(),
+                **self._export.verbs.verbs(),
             },
         )
 

@@ -39,6 +39,13 @@ class Uplink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tls: Tls | None = None
 
 
+class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A stick that stays plugged in; the centre's keys where there is no [uplink] to name them."""
+
+    folder: Path | None = None
+    centre_key: Path | None = None
+
+
 class Bluetooth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which radio: the system's, or a simulated one (`tcp-client:HOST:PORT`)."""
 
@@ -61,5 +68,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     unit: Unit
     uplink: Uplink | None = None
+    export: Export | None = None
     bluetooth: Bluetooth = Bluetooth()
     devices: tuple[Device, ...] = ()

@@ -77,7 +77,7 @@ class Shelf:
     """One folder of a stick, held by its descriptor; its files have the suffix."""
 
     def __init__(self, what: str, folder: int, suffix: str) -> None:
-        self._what = what
+        self.what = what
         self._folder = folder
         self._suffix = suffix
         self._last: int | None = None
@@ -88,20 +88,26 @@ class Shelf:
     def __exit__(self, *_: object) -> None:
         os.close(self._folder)
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What tells this folder from that of another stick in the same place."""
+        found = os.fstat(self._folder)
+        return found.st_dev, found.st_ino
+
     def lock(self) -> None:
         """Be the only one who writes here, until it is closed; StickFault."""
-        with naming(self._what):
+        with naming(self.what):
             try:
                 fcntl.flock(self._folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as busy:
                 words = "another program is writing to it: wait for its end"
-                raise StickFault(self._what, busy.errno or EAGAIN, words) from None
+                raise StickFault(self.what, busy.errno or EAGAIN, words) from None
 
     def list(self) -> Listing:
         """Look at the folder once; StickFault."""
         numbers: list[int] = []
         out: Counter[str] = Counter()
-        with naming(self._what), os.scandir(self._folder) as entries:
+        with naming(self.what), os.scandir(self._folder) as entries:
             for place, entry in enumerate(entries):
                 if place >= MOST_ENTRIES:
                     out["beyond"] += 1
@@ -138,7 +144,7 @@ class Shelf:
 
         Half-written it has another name, which is taken away, now or by the next who writes.
         """
-        with naming(self._what):
+        with naming(self.what):
             number = self._last = self._newest() + 1
             name = self._name(number)
             draft = f".{name}.part"
@@ -154,23 +160,23 @@ class Shelf:
 
     def remove(self, number: int) -> None:
         """Take a file away; StickFault."""
-        with naming(self._what), suppress(FileNotFoundError):
+        with naming(self.what), suppress(FileNotFoundError):
             os.unlink(self._name(number), dir_fd=self._folder)
 
     def tidy(self) -> None:
         """Take away what an earlier writer left half-written; StickFault."""
-        with naming(self._what):
+        with naming(self.what):
             for name in [each.name for each in self._entries() if _DRAFT.fullmatch(each.name)]:
                 os.unlink(name, dir_fd=self._folder)
 
     def names(self) -> tuple[str, ...]:
         """The first names in it, sorted; StickFault."""
-        with naming(self._what):
+        with naming(self.what):
             return tuple(sorted(each.name for each in self._entries()))
 
     def free(self) -> int:
         """Bytes that can still be written; StickFault."""
-        with naming(self._what):
+        with naming(self.what):
             found = os.fstatvfs(self._folder)
             return found.f_bavail * found.f_frsize
 

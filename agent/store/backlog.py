@@ -13,14 +13,14 @@ from sync.contract.hello import LaneOffer
 from sync.contract.ranges import Range, Ranges, clip, minus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agent.store.connection import Connection
     from sync.lane import LaneState
 
-_BLOBS = """
-SELECT b.sha256, b.size, coalesce(s.have, '[]') FROM blob AS b
-LEFT JOIN blob_settled AS s ON s.sha256 = b.sha256 AND s.destination = ?
-WHERE coalesce(s.complete, 0) = 0
-"""
+_OF = "FROM blob AS b LEFT JOIN blob_settled AS s ON s.sha256 = b.sha256 AND s.destination = ?"
+_BLOB = f"SELECT b.size, coalesce(s.have, '[]'), coalesce(s.complete, 0) {_OF}"
+_BLOBS = f"SELECT b.sha256, b.size, coalesce(s.have, '[]') {_OF} WHERE coalesce(s.complete, 0) = 0"
 
 
 def lanes(connection: Connection, destination: str) -> list[tuple[LaneState, int, bytes]]:
@@ -84,6 +84,31 @@ def waiting_blobs(connection: Connection, destination: str) -> dict[bytes, tuple
     return {
         bytes(sha256): (size, minus(((0, size - 1),), settling.ranges(have)))
         for sha256, size, have in connection.execute(_BLOBS, (destination,))
+    }
+
+
+def settled_bytes(
+    connection: Connection, destination: str, blobs: Iterable[str]
+) -> dict[str, Ranges]:
+    """The byte ranges of each of these blobs (hex) that are there; without those not known."""
+    found = {}
+    for sha256 in blobs:
+        row = connection.execute(
+            f"{_BLOB} WHERE b.sha256 = ?", (destination, bytes.fromhex(sha256))
+        )
+        for size, have, complete in row.fetchall():
+            found[sha256] = ((0, size - 1),) if complete else settling.ranges(have)
+    return found
+
+
+def sizes(connection: Connection, blobs: Iterable[str]) -> dict[str, int]:
+    """The size in bytes of each of these blobs (hex) that is known."""
+    return {
+        sha256: row[0]
+        for sha256 in blobs
+        for row in connection.execute(
+            "SELECT size FROM blob WHERE sha256 = ?", (bytes.fromhex(sha256),)
+        ).fetchall()
     }
 
 

@@ -70,9 +70,13 @@ def carried_session(connection: Connection, destination: str) -> str:
 
     It need not be kept: whoever forgets it derives it anew, weeks and restarts later.
     """
-    (state_id,) = connection.execute("SELECT state_id FROM unit").fetchone()
     name = f"{destination} {present(connection, destination) or ''}"
-    return str(uuid.uuid5(uuid.UUID(state_id), name))
+    return str(uuid.uuid5(uuid.UUID(state_id(connection)), name))
+
+
+def state_id(connection: Connection) -> str:
+    """The id with which this database was born."""
+    return str(connection.execute("SELECT state_id FROM unit").fetchone()[0])
 
 
 def _weigh(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlite_utils import Database
 
 from agent.errors import Conflict, StoreBroken, StoreBusy
-from agent.store import epochs, frames, log, schema
+from agent.store import epochs, frames, log, schema, settling
 from agent.store.connection import Connection, open_reader, open_writer
 from agent.store.keys import sync_folder
 from agent.store.outbox import StoreOutbox
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from agent.event import Event
     from drivers.base import Device, RawFrame, Stored
     from sync.contract.hello import Origin
+    from sync.contract.receipt import Receipt
+    from sync.lane import Verdict
 
 
 class Store:
@@ -95,6 +97,15 @@ class Store:
         for outbox in self._outboxes:
             outbox.wake()
         return stored
+
+    async def settle_carried(self, destination: str, receipt: Receipt) -> Verdict:
+        """Apply a verified receipt that came in a file, in one transaction."""
+        verdict = await self.writer.write(
+            lambda connection: settling.apply_carried(connection, destination, self.unit, receipt)
+        )
+        for outbox in self._outboxes:
+            outbox.wake()
+        return verdict
 
     async def tell(self, event: Event) -> None:
         """Store what the agent itself has to tell; returns after fsync. StoreFull, StoreBroken."""

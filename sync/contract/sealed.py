@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from sync.contract.entries import FILE_MAX, Entry, pack, unpack
 from sync.contract.envelope import (
+    ENVELOPE_SIZE,
+    HEAD_SIZE,
     KEY_ID_SIZE,
     Codec,
     Magic,
@@ -43,6 +45,8 @@ PAD = 16 << 10
 LABEL = b"qafila sealed file 1"
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _LENGTH = struct.Struct(">H")
+SUFFIXES = {"up": "sealed", "down": "receipts"}
+"""How the names of files end that go either way (C-10.1)."""
 _FRONT = KEY_ID_SIZE + _LENGTH.size
 
 
@@ -77,7 +81,7 @@ def open_file(
     to, _, ciphertext = take_apart(sealed, key_of)
     if to != recipient(secret.public_key()):
         raise ContractFault("recipient", "the file is sealed to another centre")
-    info = LABEL + sealed[: 5 + KEY_ID_SIZE] + sealed[_BODY : len(sealed) - len(ciphertext)]
+    info = LABEL + sealed[:HEAD_SIZE] + sealed[ENVELOPE_SIZE : len(sealed) - len(ciphertext)]
     try:
         content = _SUITE.decrypt(ciphertext, secret, info=info)
     except (InvalidTag, ValueError):
@@ -101,15 +105,14 @@ def take_apart(
     return body[:KEY_ID_SIZE], body[_FRONT:end], body[end:]
 
 
+def slip_of(content: bytes) -> bytes:
+    """The slip of a file whose signature is not looked at; nothing where it has none."""
+    if len(content) < ENVELOPE_SIZE + _FRONT:
+        return b""
+    (length,) = _LENGTH.unpack_from(content, ENVELOPE_SIZE + KEY_ID_SIZE)
+    return content[ENVELOPE_SIZE + _FRONT : ENVELOPE_SIZE + _FRONT + min(length, SLIP_MAX)]
+
+
 def folders(origin: str, unit: str, way: str) -> tuple[str, ...]:
     """The folders, one inside the other, of what goes `up` from a unit or `down` to it (C-10.1)."""
     return (*ROOTS[origin].split("/"), unit, way)
-
-
-def file_name(number: int, way: str) -> str:
-    """The name of a file by its number (C-10.1)."""
-    return f"{number:010d}.{SUFFIXES[way]}"
-
-
-SUFFIXES = {"up": "sealed", "down": "receipts"}
-_BODY = 5 + KEY_ID_SIZE + 64
