@@ -101,14 +101,16 @@ class Desk:
         intake.remarks += [f"left out: {words}" for words in listing.left_out]
         hello = self._newest_hello(shelf, listing.numbers, unit)
         told = self._answer(unit, hello)
+        unopened: Counter[str] = Counter()
         for number in listing.numbers:
             try:
                 entries = self._open(shelf, number, unit)
             except ContractFault as fault:
-                intake.refused[fault.code] += 1
-                self._ledger.count(fault.code, unit.unit)
+                unopened[fault.code] += 1
                 continue
             told += self._take_file(unit, entries, intake)
+        intake.refused += unopened
+        self._ledger.count_files(unit.unit, unopened)
         return [*told, *self._answer(unit, hello)]
 
     def _take_file(

@@ -21,7 +21,7 @@ from sync.contract.receipt import CHUNKS_MAX, Receipt, Refusal
 from sync.contract.topics import Address, address
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from central.store import EnrolledUnit, Store
     from sync.contract.batch import Batch
@@ -70,10 +70,16 @@ class Ledger:
             receipts = write_receipts(self._store, owed)
         return Committed(receipts, refused, owed.new)
 
-    def count(self, code: str, unit: str = "") -> None:
-        """Count what could not be taken as messages at all."""
+    def count(self, code: str) -> None:
+        """Count a message that could not be taken through no clause of the contract."""
         with self._store.transaction():
-            self._store.count(unit, code)
+            self._store.count("", code)
+
+    def count_files(self, unit: str, refused: Mapping[str, int]) -> None:
+        """Count the files of a unit's folder that could not be opened, by code."""
+        with self._store.transaction():
+            for code, times in refused.items():
+                self._store.count(unit, code, times)
 
     def _take(self, message: Inbound, owed: Owed) -> list[str]:
         """Take one message; give the codes under which it was counted."""

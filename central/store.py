@@ -119,12 +119,12 @@ class Store:
         ).fetchone()
         return int(row[0])
 
-    def count(self, unit: str, code: str) -> None:
-        """Count a refused message; `unit` is empty for a stranger."""
+    def count(self, unit: str, code: str, times: int = 1) -> None:
+        """Count refused messages; `unit` is empty for a stranger."""
         self._sql.execute(
-            "INSERT INTO refusals (unit, code, times) VALUES (?, ?, 1)"
-            " ON CONFLICT (unit, code) DO UPDATE SET times = times + 1",
-            (unit, code),
+            "INSERT INTO refusals (unit, code, times) VALUES (?, ?, ?)"
+            " ON CONFLICT (unit, code) DO UPDATE SET times = times + excluded.times",
+            (unit, code, times),
         )
 
     def begin_epoch(self) -> None:

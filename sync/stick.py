@@ -34,10 +34,11 @@ _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NAME = re.compile(r"(\d{10})\.([a-z]+)")
 _DRAFT = re.compile(r"\.\d{10}\.[a-z]+\.part")
 _PIECE = 1 << 20
+_NO_FOLDER = "a folder is a link or a file, and links are not followed: name the folder itself"
 _REASONS = {
     ENOENT: "it is not there: plug it in, or name the folder where it is mounted",
-    ENOTDIR: "something on it is no folder where one should be: use an empty stick",
-    ELOOP: "it, or a folder on it, is a link, and links are not followed: name the folder itself",
+    ENOTDIR: _NO_FOLDER,
+    ELOOP: _NO_FOLDER,
     EACCES: "this program has no right to it: mount it so that this user may use it",
     EPERM: "this program has no right to it: mount it so that this user may use it",
     EROFS: "it can't be written: set it to read and write, or use another stick",
