@@ -23,6 +23,7 @@ from agent.damage.examine import suspect
 from agent.device_verbs import DeviceVerbs, text
 from agent.entering import enter
 from agent.errors import StoreBroken, StoreDamaged, StoreFull
+from agent.export.part import ExportPart
 from agent.notify import notify, watchdog_interval
 from agent.recovery import recover
 from agent.space import Ballast, Space, make_room_to_open
@@ -73,6 +74,7 @@ class _Agent:
         self._begun = time.monotonic()
         self._uplink, self._no_uplink = _uplink(store, settings, self._impulse)
         self._space = Space(store, Ballast(store.folder))
+        self._export = ExportPart(store, settings)
         self._unwritten = False
         self._stop = asyncio.Event()
 
@@ -103,6 +105,7 @@ class _Agent:
             tasks.create_task(self._care(), name="care")
             tasks.create_task(self._watch_space(), name="space")
             tasks.create_task(self._keep_retention(), name="retention")
+            tasks.create_task(self._export.run(), name="export")
             if self._uplink is not None:
                 tasks.create_task(self._keep_uplink(self._uplink), name="uplink")
             notify("READY=1")
@@ -176,6 +179,7 @@ class _Agent:
             "disk": self._space.shown(),
             **self._of_store(),
             "uplink": shown(self._uplink, self._no_uplink),
+            "export": self._export.shown(),
             "devices": self._board.shown(),
             "unbound": list(self._board.unbound),
         }
@@ -209,6 +213,7 @@ class _Agent:
                 "readings": self._list,
                 "pending": self._list,
                 **self._device_verbs.verbs(),
+                **self._export.verbs.verbs(),
             },
         )
 

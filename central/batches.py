@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Taking:
     """One batch on its way into the store, within the store's transaction.
 
-    Afterwards `lanes` holds every lane on which something was said, and `dropped` the blobs
-    whose bytes contradicted a record and are asked for again.
+    Afterwards `lanes` holds every lane on which something was said, `dropped` the blobs whose
+    bytes contradicted a record and are asked for again, and `new` counts the records stored.
     """
 
     def __init__(self, store: Store, batch: Batch) -> None:
@@ -36,6 +36,7 @@ class Taking:
         self._previous = dict(enumerate((previous, *values[:-1]), header.first))
         self.lanes: dict[int, Lane] = {self._lane.id: self._lane}
         self.dropped: set[bytes] = set()
+        self.new = 0
 
     def run(self) -> None:
         """Settle every seq that isn't; ContractFault `chain` or `conflict` changes nothing."""
@@ -73,6 +74,7 @@ class Taking:
         if lost:
             self._give_up(lost)
         self._store.log.keep(unit, record.record, record.kind, line, line_hash)
+        self.new += 1
         self._refer(record)
         return record.record
 

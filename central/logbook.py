@@ -73,6 +73,14 @@ class Logbook:
             (offered, oldest, greeting, lane.id),
         )
 
+    def greet_late(self, lane: Lane, offered: int, oldest: int, greeting: int) -> None:
+        """Note a hello that may be older than the latest: it takes nothing back."""
+        self._sql.execute(
+            "UPDATE lanes SET offered = max(offered, ?), oldest = max(oldest, ?), greeted = ?"
+            " WHERE id = ?",
+            (offered, oldest, greeting, lane.id),
+        )
+
     def entries(self, lane: Lane, first: int, last: int) -> dict[int, Entry]:
         """What is known of [first, last]."""
         rows = self._sql.execute(
@@ -87,6 +95,10 @@ class Logbook:
     ) -> None:
         """Settle a seq; what was lost gives way to the record that turned up after all."""
         code, reason = (refusal.code, refusal.reason) if refusal else (None, None)
+        if refusal:  # it is told, also where the latest hello took the seq for settled
+            self._sql.execute(
+                "UPDATE lanes SET offered = min(offered, ?) WHERE id = ?", (seq, lane.id)
+            )
         self._sql.execute(
             "INSERT OR REPLACE INTO entries"
             " (lane_id, seq, hash, prev_hash, record_id, outcome, code, reason)"

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlcipher3 import dbapi2
 
 from central.blobstore import Blobstore
 from central.errors import Misconfigured, StoreUnavailable
 from central.logbook import Logbook
 from central.schema import TABLES, VERSION
+from sync.contract.envelope import key_id
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 DATABASE = "central.db"
@@ -35,6 +37,11 @@ class EnrolledUnit:
     unit: str
     public_key: bytes
     origin: str
+
+    def key_of(self) -> Callable[[bytes], Ed25519PublicKey | None]:
+        """Find the unit's key by its id (C-2.3)."""
+        key = Ed25519PublicKey.from_public_bytes(self.public_key)
+        return {key_id(key): key}.get
 
 
 class Store:
@@ -112,12 +119,12 @@ class Store:
         ).fetchone()
         return int(row[0])
 
-    def count(self, unit: str, code: str) -> None:
-        """Count a refused message; `unit` is empty for a stranger."""
+    def count(self, unit: str, code: str, times: int = 1) -> None:
+        """Count refused messages; `unit` is empty for a stranger."""
         self._sql.execute(
-            "INSERT INTO refusals (unit, code, times) VALUES (?, ?, 1)"
-            " ON CONFLICT (unit, code) DO UPDATE SET times = times + 1",
-            (unit, code),
+            "INSERT INTO refusals (unit, code, times) VALUES (?, ?, ?)"
+            " ON CONFLICT (unit, code) DO UPDATE SET times = times + excluded.times",
+            (unit, code, times),
         )
 
     def begin_epoch(self) -> None:

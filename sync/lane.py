@@ -104,8 +104,9 @@ def settle(
     """Weigh a verified receipt of this epoch and lane (contract, part 8).
 
     `hash_at` gives our chain's value at a seq (the genesis at 0); `retired` are the central
-    epochs that were followed by another. `fresh`: it answers the newest hello, so it can't be
-    an old one; only such a receipt may bring another central epoch (C-8.3).
+    epochs that were followed by another. `fresh`: it answers a hello said under the present
+    belief, so it can't be an old one; only such a receipt may bring another central epoch
+    (C-8.3, C-10.10).
     """
     same = receipt.central_epoch == state.central_epoch
     if receipt.central_epoch in retired:

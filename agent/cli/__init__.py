@@ -21,6 +21,8 @@ COMMANDS = {
     "consultation": "Open or close the consultation of a box.",
     "snapshot": "Take a picture with a dermatoscope.",
     "enter": "Enter by hand what a person measured.",
+    "export": "Write what the centre lacks onto a stick, sealed.",
+    "import-receipts": "Settle what the centre has written onto a stick.",
     "reconnect": "Try the link to the centre now, without waiting.",
     "decode": "Decode one captured frame, without hardware.",
     "recognise": "Find out what is plugged into a serial port.",
@@ -41,13 +43,17 @@ class _Lazy(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"agent.cli.{cmd_name}").command
+        command: click.Command = import_module(_module(cmd_name)).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _module(name: str) -> str:
+    return f"agent.cli.{name.replace('-', '_')}"
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

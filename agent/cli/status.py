@@ -90,6 +90,7 @@ def _as_text(verdict: Verdict, status: dict[str, Any] | None, age: float, daemon
         ("figures", f"{ago(age)} old, clock {status['clock']}"),
         ("uplink", f"{uplink['state']} {uplink['detail']}".strip()),
         ("receipt", f"last one {_receipt(uplink)}"),
+        *_stick(status),
         ("boxes", ", ".join(status["consultations"]) or "no consultation is open"),
     ]
     rows += [(f"lane {lane}", _lane(of)) for lane, of in status["store"]["lanes"].items()]
@@ -103,6 +104,22 @@ def _as_text(verdict: Verdict, status: dict[str, Any] | None, age: float, daemon
 def _receipt(uplink: dict[str, Any]) -> str:
     seconds = uplink.get("last_receipt_seconds")
     return "never, since the agent started" if seconds is None else f"{ago(seconds)} ago"
+
+
+def _stick(status: dict[str, Any]) -> list[tuple[str, str]]:
+    stick = status.get("export", {"state": "none"})
+    if stick["state"] == "none":
+        return []
+    words = f"{stick['state']} {stick['detail']}".strip()
+    if "files" in stick:
+        whole = stick["whole_seconds"]
+        since = "never whole yet" if whole is None else f"whole {ago(whole)} ago"
+        words += f"; {stick['files']} files, {since}{_lacking(stick)}"
+    return [("stick", words)]
+
+
+def _lacking(stick: dict[str, Any]) -> str:
+    return f", {stick['lacking']} of {stick['pending']} lacking" if stick["lacking"] else ""
 
 
 def _lane(lane: dict[str, Any]) -> str:

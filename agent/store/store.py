@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from agent.damage import opening, salvage, witness
 from agent.errors import Conflict, StoreBroken, StoreBusy, StoreFull
-from agent.store import epochs, frames, log, schema
+from agent.store import epochs, frames, log, schema, settling
 from agent.store.connection import FULL, Connection, open_reader, open_writer
 from agent.store.keys import sync_folder
 from agent.store.outbox import StoreOutbox
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from agent.event import Event
     from drivers.base import Device, RawFrame, Stored
     from sync.contract.hello import Origin
+    from sync.contract.receipt import Receipt
+    from sync.lane import Verdict
 
 
 class Store:
@@ -104,6 +106,14 @@ class Store:
             raise
         self.wake()
         return stored
+
+    async def settle_carried(self, destination: str, receipt: Receipt) -> Verdict:
+        """Apply a verified receipt that came in a file, in one transaction."""
+        verdict = await self.writer.write(
+            lambda connection: settling.apply_carried(connection, destination, self.unit, receipt)
+        )
+        self.wake()
+        return verdict
 
     async def tell(self, event: Event) -> None:
         """Store what the agent itself has to tell; returns after fsync. StoreFull, StoreBroken."""

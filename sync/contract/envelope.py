@@ -45,11 +45,12 @@ class Codec(IntEnum):
 
 
 class Magic:
-    """The first four bytes of each signed message."""
+    """The first four bytes of each signed message, and of a sealed file."""
 
     BATCH = b"QFLB"
     HELLO = b"QFLH"
     RECEIPT = b"QFLR"
+    SEALED = b"QFLS"
 
 
 class SigningKey(Protocol):
@@ -72,7 +73,16 @@ def seal(magic: bytes, body: bytes, key: SigningKey, codec: Codec) -> bytes:
     if len(body) > INFLATED_MAX:
         raise ContractFault("inflate", f"the body exceeds {INFLATED_MAX} bytes")
     packed = zstd.compress(body, level=_LEVEL) if codec is Codec.ZSTD else body
-    head = magic + bytes([codec]) + key_id(key.public_key())
+    return sign(envelope_head(magic, codec, key), packed, key)
+
+
+def envelope_head(magic: bytes, codec: Codec, key: SigningKey) -> bytes:
+    """The bytes before the signature (C-2.1)."""
+    return magic + bytes([codec]) + key_id(key.public_key())
+
+
+def sign(head: bytes, packed: bytes, key: SigningKey) -> bytes:
+    """A frame of a head and a body as it travels (C-2.2)."""
     return head + key.sign(head + packed) + packed
 
 
@@ -84,6 +94,14 @@ def open_sealed(
     `key_of` gives the public key for an 8-byte key id, or None for a stranger's.
     Raises ContractFault `short`, `magic`, `codec`, `key`, `signature` or `inflate`.
     """
+    codec, packed = verify(frame, magic, key_of)
+    return inflate(packed) if codec is Codec.ZSTD else _within(packed)
+
+
+def verify(
+    frame: bytes, magic: bytes, key_of: Callable[[bytes], Ed25519PublicKey | None]
+) -> tuple[Codec, bytes]:
+    """Codec and body of a frame whose signature matches, not unpacked; raises as `open_sealed`."""
     if len(frame) <= ENVELOPE_SIZE:
         raise ContractFault("short", "the frame ends inside its envelope")
     head, signature = frame[:HEAD_SIZE], frame[HEAD_SIZE:ENVELOPE_SIZE]
@@ -98,7 +116,7 @@ def open_sealed(
         key.verify(signature, head + packed)
     except InvalidSignature:
         raise ContractFault("signature", "the signature does not match") from None
-    return inflate(packed) if codec is Codec.ZSTD else _within(packed)
+    return codec, packed
 
 
 def inflate(packed: bytes) -> bytes:

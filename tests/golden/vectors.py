@@ -8,12 +8,15 @@ from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sync.contract.batch import Batch, encode_batch, gather
 from sync.contract.chunk import Chunk, encode_chunk
+from sync.contract.entries import Entry, encode_receipts
 from sync.contract.envelope import Codec, key_id
 from sync.contract.hello import Hello, encode_hello
 from sync.contract.receipt import Receipt, encode_receipt
+from sync.contract.sealed import seal_file
 
 FOLDER = Path(__file__).parent
 INPUTS = tomllib.loads((FOLDER / "vectors.toml").read_text("utf-8"))
@@ -24,7 +27,9 @@ KEYS = {
 UNIT, CENTRE = KEYS["unit"], KEYS["centre"]
 PUBLIC = {key_id(key.public_key()): key.public_key() for key in KEYS.values()}
 SIGNED = ("batch-plain", "batch-zstd", "hello", "receipt")
-NAMES = (*SIGNED, "chunk")
+NAMES = (*SIGNED, "chunk", "receipts")
+SEALING = X25519PrivateKey.from_private_bytes(bytes.fromhex(INPUTS["sealed"]["seed"]))
+SLIP = INPUTS["sealed"]["slip"].encode()
 
 
 def golden(name: str) -> bytes:
@@ -65,6 +70,21 @@ def receipt() -> Receipt:
     return msgspec.convert(INPUTS["receipt"], Receipt)
 
 
+def entries() -> tuple[Entry, ...]:
+    """What the sealed file carries: the other vectors."""
+    return tuple(Entry(*each) for each in _carried())
+
+
+def _carried() -> list[tuple[str, bytes]]:
+    named = INPUTS["sealed"]["entries"]
+    return [(channel, golden(name)) for channel, name in named]
+
+
+def sealed() -> bytes:
+    """A sealed file as the code makes it now: another one each time, since HPKE draws a key."""
+    return seal_file(entries(), SLIP, UNIT, SEALING.public_key())
+
+
 def made() -> dict[str, bytes]:
     """Every vector as the code makes it now."""
     return {
@@ -73,12 +93,13 @@ def made() -> dict[str, bytes]:
         "hello": encode_hello(hello(), UNIT),
         "receipt": encode_receipt(receipt(), CENTRE),
         "chunk": encode_chunk(chunk()),
+        "receipts": encode_receipts([encode_receipt(receipt(), CENTRE)]),
     }
 
 
 def write() -> None:
     """Write the bytes, 32 a line."""
-    for name, frame in made().items():
+    for name, frame in (made() | {"sealed": sealed()}).items():
         lines = [frame[at : at + 32].hex() for at in range(0, len(frame), 32)]
         (FOLDER / f"{name}.hex").write_text("\n".join(lines) + "\n", "ascii")
 
