@@ -92,6 +92,8 @@ def _explain(message: str) -> str:
         what = "no such setting" if unknown else "this setting is missing"
         if unknown:
             return f"{path}: {what}: delete it, or see docs/reference/configuration.md"
+    if "matching regex" in what:
+        what = "it is not written as it has to be"
     remedy = REMEDIES.get(re.sub(r"\[\d+\]", "[]", path), "see docs/reference/configuration.md")
     return f"{path}: {what[0].lower()}{what[1:]}: {remedy}"
 
