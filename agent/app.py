@@ -95,7 +95,6 @@ class _Agent:
             tasks.create_task(self._watch_clock(), name="clock")
             if self._uplink is not None:
                 tasks.create_task(self._keep_uplink(self._uplink), name="uplink")
-            notify("READY=1")
 
     async def _until_stopped(self) -> None:
         await self._stop.wait()
@@ -181,6 +180,7 @@ class _Agent:
                 "pending": self._list,
                 **self._device_verbs.verbs(),
             },
+            lambda: notify("READY=1"),
         )
 
     async def _ping(self, _: Mapping[str, Any]) -> dict[str, Any]:
