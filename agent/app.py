@@ -108,7 +108,6 @@ class _Agent:
             tasks.create_task(self._export.run(), name="export")
             if self._uplink is not None:
                 tasks.create_task(self._keep_uplink(self._uplink), name="uplink")
-            notify("READY=1")
 
     async def _until_stopped(self) -> None:
         await self._stop.wait()
@@ -215,6 +214,7 @@ class _Agent:
                 **self._device_verbs.verbs(),
                 **self._export.verbs.verbs(),
             },
+            lambda: notify("READY=1"),
         )
 
     async def _ping(self, _: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from agent.capture import Capture
 from agent.clock import now
 from agent.store import log
 from agent.store.connection import open_writer
+from agent.store.keys import find_key, load_key, make_key
 from agent.store.store import Store
 from drivers.base import Blob, Device, Measurement, Value
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent.clock import Stamp
 
-UNIT, KEY = "bench-01", "5a" * 48
+UNIT = "test-01"
 _GROUP = 20_000
 _PICTURE = 3_000
 """Bytes of a picture: it is their number that tells here, not their size."""
@@ -28,7 +29,9 @@ _CUFF = Device("ble:F1:F1:F1:F1:F1:F1", "thermometer", "box1-thermometer")
 
 def open_bench(folder: Path) -> Store:
     """Open the store of a unit that is measured; it is made where there is none."""
-    return Store.open(folder, KEY, UNIT, "simulated")
+    if not find_key(folder).exists():
+        make_key(folder)
+    return Store.open(folder, load_key(folder), UNIT, "simulated")
 
 
 def take(number: int, stamp: Stamp, chance: random.Random, *, picture: bool = False) -> Capture:
@@ -49,7 +52,7 @@ def fill(folder: Path, count: int, picture_every: int = 500) -> None:
     """Make a store that holds `count` readings, none of them confirmed."""
     open_bench(folder).close()
     chance = random.Random(count)
-    with closing(open_writer(folder, KEY)) as connection:
+    with closing(open_writer(folder, load_key(folder))) as connection:
         connection.execute("PRAGMA synchronous = OFF")  # nobody cuts the power of a bench
         connection.execute("PRAGMA cache_size = -400000")
         for start in range(0, count, _GROUP):

@@ -45,7 +45,11 @@ class Uplink:
         """Keep a session going for ever; ends by cancellation only."""
         backoff = Backoff(random.uniform)
         while True:
-            stood = await self._attempt()
+            # In a task of its own: where the link goes as we are cancelled, the task group within
+            # tells of the lost link alone (CPython, TaskGroup.__aexit__).
+            stood = await asyncio.ensure_future(self._attempt())
+            if _told_to_end():
+                raise asyncio.CancelledError
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(backoff.wait(stood)):
                     await self._route()
@@ -64,6 +68,11 @@ class Uplink:
         if session is None or session.greeted is None:
             return 0.0
         return asyncio.get_running_loop().time() - session.greeted
+
+
+def _told_to_end() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _words(group: BaseExceptionGroup[LinkLost]) -> str:

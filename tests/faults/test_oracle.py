@@ -31,9 +31,8 @@ def test_every_fault_there_is_can_be_done() -> None:
     assert set(FAULTS) == set(Fault)
 
 
-@pytest.mark.parametrize("seed", [4, 55])
-async def test_everything_acknowledged_is_at_the_centre_once(seed: int) -> None:
-    campaign = await run(seed)
+async def test_everything_acknowledged_is_at_the_centre_once() -> None:
+    campaign = await run(seed=4)
     assert campaign.verdict.clean, campaign
     assert campaign.verdict.acknowledged > 100
     kinds = {each for each in Fault if not why_not() or each not in OF_THE_DISK}
