@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import struct
 import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from usbip.classes.device import CDCACM, UVC
-from usbip.device import USBDevice
+from usbip.classes.device.uvc import VideoControl
+from usbip.device import In, USBDevice
+from usbip.function import Function
 from usbip.transport import USBIP
 
 from drivers.dermatoscope.simulator import lesion, without_tables
@@ -136,6 +139,32 @@ class Ecg(_Exported):
             self.sent += len(raw)
 
 
+class _ButtonedControl(VideoControl):  # type: ignore[misc] # usbip carries no types
+    """The control interface with the status endpoint that a button needs (UVC 1.5, 2.4.2)."""
+
+    status = In(0x83, "interrupt", mps=16, interval=4)
+
+    def descriptor_block(self) -> bytes:
+        block = super().descriptor_block()
+        standard = struct.pack("<BBBBHB", 7, 0x05, self.status.addr, 0x03, 16, 4)
+        specific = struct.pack("<BBBH", 5, 0x25, 0x03, 16)
+        return block[:4] + b"\x01" + block[5:] + standard + specific
+
+    def press(self) -> None:
+        """Tell of a press and of a release (UVC 1.5, table 2-6)."""
+        streaming = self.interface_number + 1
+        for pressed in (1, 0):
+            self.status.write(bytes([2, streaming, 0, pressed]))
+
+
+class _ButtonedUvc(UVC):  # type: ignore[misc] # as above
+    def __init__(self, *words: Any, **more: Any) -> None:
+        super().__init__(*words, **more)
+        self.vc = _ButtonedControl()
+        self.interfaces = (self.vc, self.vs)
+        Function.__init__(self)
+
+
 class Camera(_Exported):
     """A dermatoscope; each picture is another one. It leaves its Huffman tables out."""
 
@@ -145,16 +174,17 @@ class Camera(_Exported):
         self.events: list[str] = []
         self.socket = ""
         width, height = _SIZE
-        self.device.add(
-            UVC(
-                width,
-                height,
-                _RATE,
-                formats=("mjpeg",),
-                source=lambda _, __, number: self.pictures[number % len(self.pictures)],
-                on_event=self.events.append,
-            )
+        function = _ButtonedUvc(
+            width,
+            height,
+            _RATE,
+            formats=("mjpeg",),
+            source=lambda _, __, number: self.pictures[number % len(self.pictures)],
+            on_event=self.events.append,
         )
+        self.device.add(function)
+        self.press = function.vc.press
+        """Somebody presses its button."""
 
 
 def digest(content: bytes) -> str:

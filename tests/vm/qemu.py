@@ -32,7 +32,18 @@ class Qemu:
         self._monitor: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._words = [
-            *("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512"),
+            # It ends with us, also where we are killed and can't see to it.
+            *(
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                "--",
+                "qemu-system-x86_64",
+                "-machine",
+                "q35",
+                "-accel",
+                "tcg,thread=multi,tb-size=512",
+            ),
             *("-cpu", "max", "-smp", "2", "-m", _MEMORY),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append"),

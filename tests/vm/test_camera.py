@@ -63,9 +63,17 @@ def state(truck: Truck) -> str:
 
 def take(truck: Truck) -> None:
     """Ask for a picture, as a nurse does, and wait until the centre has it."""
-    before = len(truck.centre.pictures())
+    before = len(truck.centre.lines("box1-dermatoscope"))
     truck.guest.run("qafila snapshot box1-dermatoscope")
-    eventually(lambda: len(truck.centre.pictures()) > before)
+    eventually(lambda: len(truck.centre.lines("box1-dermatoscope")) > before)
+    eventually(lambda: len(whole_ones(truck)) > before)
+
+
+def whole_ones(truck: Truck) -> list[str]:
+    """The picture of each record, where all of it is at the centre."""
+    held = truck.centre.pictures()
+    told = (each["blobs"][0]["sha256"] for each in truck.centre.lines("box1-dermatoscope"))
+    return [name for name in told if name in held]
 
 
 def whole(camera: Camera) -> set[str]:
@@ -91,6 +99,15 @@ def test_picture_is_at_the_centre_byte_for_byte(truck: Truck, camera: Camera) ->
     (line,) = truck.centre.lines("box1-dermatoscope")
     assert line["raw"]["sha256"] in {digest(frame) for frame in camera.pictures}
     assert content.startswith(b"\xff\xd8")
+
+
+def test_button_of_the_camera_takes_a_picture(truck: Truck, camera: Camera) -> None:
+    before = len(truck.centre.lines("box1-dermatoscope"))
+    camera.press()
+    eventually(
+        lambda: len(truck.centre.lines("box1-dermatoscope")) > before,
+        words=f"nothing came of it: {truck.shown('box1-dermatoscope')}",
+    )
 
 
 def test_camera_that_is_pulled_out_while_it_streams_is_found_again(

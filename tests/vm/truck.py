@@ -84,7 +84,7 @@ class Truck:
         self.guest.run(f"mount LABEL={DATA} {STATE}; chown qafila: {STATE}")
 
     def plug_radio(self) -> None:
-        """Plug the adapter in, and switch it on as a desktop or main.conf would."""
+        """Plug the adapter in; BlueZ switches it on by itself."""
         self.guest.run(
             "systemctl reset-failed radio 2>/dev/null;"
             f"systemd-run --quiet --unit=radio python3 {LAB}/radio.py {ADMIN}.2 {self.room.port}"
@@ -93,7 +93,7 @@ class Truck:
 
     def _powered(self) -> bool:
         with suppress(Failed):
-            return "Powered: yes" in self.guest.run("bluetoothctl power on; bluetoothctl show")
+            return "Powered: yes" in self.guest.run("bluetoothctl show")
         return False
 
     def unplug_radio(self) -> None:
