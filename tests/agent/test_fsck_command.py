@@ -16,7 +16,7 @@ from agent.store.connection import FILE
 
 from .store.damage import flip_page, pages_of
 from .store.truck import capture
-from .unit import Unit
+from .unit import ROOT, Unit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,6 +132,9 @@ def test_t53_pages_are_listed_and_salvaged_only_when_asked(unit: Unit) -> None:
     found = json.loads(text)
     assert (code, found["verdict"], found["bad_pages"]) == (3, "damaged", pages)
     assert (found["repaired"], found["lost"]) == (False, None)
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
+    section = page.split("## `qafila fsck`")[1].split("\n## ")[0]
+    assert set(json.loads(section.split("```json\n")[1].split("```")[0])) == set(found)
     assert everything(unit) == before
     code, text = fsck(unit, "--repair", "--json")
     found = json.loads(text[text.index("{") :])
