@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from central.errors import RecordFault
-from central.lines import Line, read_line, read_lost, same_reading
+from central.lines import Line, read_blob_lost, read_closed, read_line, read_lost, same_reading
 from central.logbook import Entry, Lane
 from central.seams import check_lost, check_seams
 from sync.contract.batch import Batch, chain
@@ -14,7 +14,7 @@ from sync.contract.errors import ContractFault
 from sync.contract.receipt import Refusal
 
 if TYPE_CHECKING:
-    from central.lines import Lost
+    from central.lines import EpochClosed, Lost
     from central.store import Store
 
 
@@ -69,14 +69,22 @@ class Taking:
             if stored == line or same_reading(record, stored):
                 return record.record
             raise RecordFault("conflict", "the record id is known with other content")
-        lost = read_lost(record)
+        lost, closed = read_lost(record), read_closed(record)
+        read_blob_lost(record)
         self._check_sizes(record)
+        if closed:  # known from now on, also where nothing of it ever came
+            self._check_closed(closed)
+            self._store.log.lane(unit, closed.epoch, closed.lane)
         if lost:
             self._give_up(lost)
         self._store.log.keep(unit, record.record, record.kind, line, line_hash)
         self.new += 1
         self._refer(record)
         return record.record
+
+    def _check_closed(self, closed: EpochClosed) -> None:
+        if closed.epoch == self._batch.header.epoch:
+            raise RecordFault("conflict", "the record closes the epoch in which it stands")
 
     def _check_sizes(self, record: Line) -> None:
         for each in record.blobs:

@@ -211,10 +211,12 @@ def _say_ready() -> None:
 
 def _show_unit(unit: report.UnitReport) -> None:
     blobs = f"{unit.blobs_complete} blobs complete, {unit.blobs_incomplete} incomplete"
+    blobs += f" ({unit.blobs_lost} of them for ever)" if unit.blobs_lost else ""
     click.echo(f"{unit.unit}: {unit.records} records, {blobs}")
     for lane in unit.lanes:
         settled = f"taken {lane.taken}, refused {lane.refused}, lost {lane.lost}"
-        click.echo(f"  {lane.lane} of {lane.epoch}: {lane.through} of {lane.last}, {settled}")
+        over = ", closed: its database was damaged" if lane.closed else ""
+        click.echo(f"  {lane.lane} of {lane.epoch}: {lane.through} of {lane.last}, {settled}{over}")
     _show_counts("  refused records", unit.refused_records)
     _show_counts("  refused messages", unit.refused_messages)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from central.blobstore import contents
+from central.closings import closed_lanes, lost_blobs
 from central.store import reading
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class LaneReport(msgspec.Struct, frozen=True):
-    """One lane: `through` as stored, `last` the highest settled seq, and how seqs settled."""
+    """One lane: `through` as stored, `last` the highest settled seq, and how seqs settled.
+
+    `closed`: the unit has lost its database; `lost` then counts what will never come of it.
+    """
 
     epoch: str
     lane: str
@@ -28,15 +32,17 @@ class LaneReport(msgspec.Struct, frozen=True):
     refused: int
     lost: int
     backed_up_through: int | None
+    closed: bool = False
 
 
 class UnitReport(msgspec.Struct, frozen=True):
-    """One unit; `refused_messages` by code."""
+    """One unit; `refused_messages` by code. Of `blobs_incomplete`, `blobs_lost` stay so."""
 
     unit: str
     records: int
     blobs_complete: int
     blobs_incomplete: int
+    blobs_lost: int
     lanes: tuple[LaneReport, ...]
     refused_records: dict[str, int]
     refused_messages: dict[str, int]
@@ -134,6 +140,7 @@ def _unit(sql: sqlite3.Connection, unit: str) -> UnitReport:
         records=kept[0],
         blobs_complete=held[0],
         blobs_incomplete=held[1] - held[0],
+        blobs_lost=lost_blobs(sql, unit),
         lanes=_lanes(sql, unit),
         refused_records=dict(refused),
         refused_messages=_refusals(sql, unit),
@@ -150,7 +157,15 @@ def _lanes(sql: sqlite3.Connection, unit: str) -> tuple[LaneReport, ...]:
         " WHERE unit = ? GROUP BY lanes.id ORDER BY lanes.id",
         (unit,),
     )
-    return tuple(LaneReport(*row) for row in rows)
+    closed = closed_lanes(sql, unit)
+    return tuple(_lane(LaneReport(*row), closed) for row in rows.fetchall())
+
+
+def _lane(lane: LaneReport, closed: dict[tuple[str, str], int]) -> LaneReport:
+    never = closed.get((lane.epoch, lane.lane))
+    if never is None:
+        return lane
+    return msgspec.structs.replace(lane, lost=lane.lost + never, closed=True)
 
 
 def _refusals(sql: sqlite3.Connection, unit: str) -> dict[str, int]:

@@ -67,6 +67,8 @@ CREATE TABLE records (
     PRIMARY KEY (unit, record_id)
 ) STRICT;
 
+CREATE INDEX records_of_loss ON records (unit, kind) WHERE kind IN ('epoch-closed', 'blob-lost');
+
 -- Per unit: no unit can probe or spoil what another has sent. `have` holds byte ranges as JSON.
 CREATE TABLE blobs (
     unit       TEXT NOT NULL REFERENCES units,

@@ -26,6 +26,7 @@ COMMANDS = {
     "reconnect": "Try the link to the centre now, without waiting.",
     "decode": "Decode one captured frame, without hardware.",
     "recognise": "Find out what is plugged into a serial port.",
+    "fsck": "Check the database whole, on a stopped unit; --repair salvages it.",
     "init": "Make the keys of a new state folder.",
     "simulate": "Put simulated devices on real transports, for training and tests.",
     "demo": "Show the whole way of a reading, from a device to the centre, with the link cut.",

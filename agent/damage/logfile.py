@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 _HEADER, _FRAME = 32, 24
 STEP = _FRAME + PAGE
-_MAGICS = frozenset({0x377F0682, 0x377F0683})
+_ORDERS = {b"\x37\x7f\x06\x82": "<", b"\x37\x7f\x06\x83": ">"}
+"""The log's mark says in which order of bytes its checksums count."""
 _INDEX_HEADER = 48
 _BACKFILL = 96
 
@@ -84,28 +86,39 @@ def read_index(path: Path) -> Index | None:
     except FileNotFoundError:
         return None
     copy = head[_INDEX_HEADER : 2 * _INDEX_HEADER]
-    if len(head) < _BACKFILL + 4 or head[:_INDEX_HEADER] != copy or not _summed(copy):
+    if len(head) < _BACKFILL + 4 or head[:_INDEX_HEADER] != copy:
         return None
-    (frames,) = struct.unpack_from("<I", copy, 16)
-    (copied,) = struct.unpack_from("<I", head, _BACKFILL)
+    if not any(copy) or not _summed(copy, "<" if sys.byteorder == "little" else ">"):
+        return None
+    (frames,) = struct.unpack_from("=I", copy, 16)
+    (copied,) = struct.unpack_from("=I", head, _BACKFILL)
     return Index(frames, min(copied, frames), copy[32:40])
 
 
-def _summed(head: bytes) -> bool:
-    """Whether the checksum of the index's head is right (sqlite.org/walformat.html, 2.1)."""
-    words = struct.unpack("<12I", head)
+def _summed(content: bytes, order: str) -> bool:
+    """Whether 32-bit words end with their own checksum (sqlite.org/fileformat2.html, 4.2)."""
+    words = struct.unpack(f"{order}{len(content) // 4}I", content)
     first = second = 0
-    for at in range(0, 10, 2):
+    for at in range(0, len(words) - 2, 2):
         first = first + words[at] + second & 0xFFFFFFFF
         second = second + words[at + 1] + first & 0xFFFFFFFF
-    return words[0] != 0 and (first, second) == words[10:]
+    return (first, second) == words[-2:]
+
+
+def _is_whole(head: bytes) -> bool:
+    """Whether the log's head is sound. Its own sums are big-endian, whatever they count in."""
+    order = _ORDERS.get(head[:4])
+    if order is None or len(head) < _HEADER:
+        return False
+    said = struct.unpack(">2I", head[24:])
+    return _summed(head[:24] + struct.pack(f"{order}2I", *said), order)
 
 
 def _frames(file: int | None, key: PageKey) -> tuple[list[Frame], bool, bytes]:
     if file is None:
         return [], True, b""
     head = os.pread(file, _HEADER, 0)
-    whole = len(head) == _HEADER and int.from_bytes(head[:4], "big") in _MAGICS
+    whole = _is_whole(head)
     found = []
     for offset in range(_HEADER, os.fstat(file).st_size - STEP + 1, STEP):
         page, commit, salts = struct.unpack(">II8s8x", os.pread(file, _FRAME, offset))

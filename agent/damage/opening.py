@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from agent.damage.witness import Witness
 
 
-def clear_way(folder: Path, key: str, unit: str, origin: str) -> None:
-    """Leave in a folder either a database that opens, or none.
+def clear_way(folder: Path, key: str, unit: str, origin: str, known: str | None = None) -> None:
+    """Leave in a folder either a database that opens, or none; `known` is damage found elsewhere.
 
     Raises StoreBroken, and changes nothing, for another key, another unit's folder, or a
     database of a newer version.
@@ -24,7 +24,7 @@ def clear_way(folder: Path, key: str, unit: str, origin: str) -> None:
     quarantine.finish(folder)
     seen = witness.read(folder)
     seen = seen if seen is not None and seen.fits(key) else None
-    reason = examine(folder, key, seen) or confirmed(folder, key)
+    reason = examine(folder, key, seen) or known or confirmed(folder, key)
     if reason is None:
         return
     if seen is not None:

@@ -54,10 +54,11 @@ class _Slice:
 class Salvor:
     """Salvages every database that was set aside.
 
-    `told` hears of each table that is done, and which frames came with it undecoded.
+    `told` hears of each table that is done, and which frames came with it undecoded; without it
+    nobody waits for anything, and a full disk is said at once.
     """
 
-    def __init__(self, store: Store, destination: str, told: Told) -> None:
+    def __init__(self, store: Store, destination: str, told: Told | None = None) -> None:
         self._store = store
         self._destination = destination
         self._told = told
@@ -82,7 +83,7 @@ class Salvor:
         try:
             while (piece := await asyncio.to_thread(work.next)) is not None:
                 undecoded += await self._write(partial(work.apply, piece))
-                if piece.cursor < 0:
+                if piece.cursor < 0 and self._told is not None:
                     await self._told(piece.table, undecoded)
                 await asyncio.sleep(_PAUSE)
         finally:
@@ -137,6 +138,8 @@ class Salvor:
             try:
                 return await self._store.writer.write(job)
             except StoreFull as full:
+                if self._told is None:
+                    raise
                 if not said:
                     _LOG.error("salvage-postponed", reason=str(full))
                 said = True

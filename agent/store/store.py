@@ -57,7 +57,7 @@ class Store:
         failing disk, or a folder that belongs to another unit or origin.
         """
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        lock = _take(folder)
+        lock = take(folder)
         try:
             opening.clear_way(folder, key, unit, origin)
             connection = open_writer(folder, key)
@@ -153,7 +153,8 @@ def _record(connection: Connection, capture: Capture) -> Stored:
     return stored
 
 
-def _take(folder: Path) -> int:
+def take(folder: Path) -> int:
+    """Hold a state folder alone until the descriptor is closed; StoreBusy."""
     file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o640)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -224,12 +224,13 @@ def test_the_golden_messages_fit_the_schemas() -> None:
         (("lost",), {"lane": "urgent", "seq": 0, "hash": "0" * 64, "reason": "x"}),
         (("lost",), {"seq": 1, "hash": "0" * 64, "reason": "x"}),
         (("epoch-closed",), {"epoch": "x", "lane": "urgent", "through": 3, "lost": []}),
+        (("blob-lost",), {"sha256": "ab", "reason": "x"}),
     ],
 )
 def test_the_schema_of_a_record_refuses_what_the_page_does_not_allow(
     path: tuple[str, ...], value: object
 ) -> None:
-    """C-4.6, C-4.7, C-4.8: the shapes of the fields that the page names."""
+    """C-4.6, C-4.7, C-4.8, C-4.10: the shapes of the fields that the page names."""
     record = json.loads(vectors.batch().lines[0])
     place = record
     for step in path[:-1]:

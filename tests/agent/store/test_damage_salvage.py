@@ -268,6 +268,30 @@ async def test_nothing_is_lost_doubled_or_sent_in_vain_at_the_real_centre(
         centre.close()
 
 
+async def test_t06_damage_at_the_head_of_the_queue_blocks_nobody(
+    state: Path, tmp_path: Path
+) -> None:
+    """It is met by whoever reads for the link; the next start delivers all that is readable."""
+    centre = Delivery(tmp_path / "centre")
+    page = pages_of(state, "record")[0]
+    lost = _touching(state, load_key(state))[page]
+    flip_page(state, page)
+    store = open_store(state)
+    with pytest.raises(StoreDamaged, match="malformed"):
+        await centre.drain(store)
+    suspect(state)
+    store.close()
+    store = open_store(state)
+    try:
+        await salvaged(store)
+        await centre.drain(store)
+        assert len(set(centre.lines()) - lost) == RECORDS - len(lost) + 1
+        assert figures(store.reader, "centre")["pending"] == 0
+    finally:
+        store.close()
+        centre.close()
+
+
 async def test_picture_whose_bytes_are_gone_is_told_and_waited_for_by_nobody(
     state: Path, tmp_path: Path
 ) -> None:

@@ -108,6 +108,8 @@ HURT: dict[str, Callable[[Path], None]] = {
     "everything zeroed": zero_all,
     "log garbage": garbage_log,
     "log's head garbage": lambda state: flip_bit(state / f"{FILE}-wal", 0),
+    "bit flipped in the log's salt": lambda state: flip_bit(state / f"{FILE}-wal", 17),
+    "bit flipped in the log's checksum": lambda state: flip_bit(state / f"{FILE}-wal", 31),
     "log gone": lambda state: (state / f"{FILE}-wal").unlink(),
     "log empty": cut_log(0),
     "log cut in half": cut_log(0.5),
@@ -159,7 +161,13 @@ async def test_healthy_database_is_left_alone(state: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "hurt", ["bit flipped early in the log", "log's head garbage", "log cut in half"]
+    "hurt",
+    [
+        "bit flipped early in the log",
+        "bit flipped in the log's salt",
+        "log's head garbage",
+        "log cut in half",
+    ],
 )
 async def test_log_is_judged_without_its_index_too(state: Path, hurt: str) -> None:
     """After a reboot the index proves nothing: then the frames themselves, or the figures do."""
