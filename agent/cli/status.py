@@ -89,6 +89,7 @@ def _as_text(verdict: Verdict, status: dict[str, Any] | None, age: float, daemon
         ("unit", f"{status['unit']} ({status['origin']}), agent {status['agent']} {daemon}"),
         ("figures", f"{ago(age)} old, clock {status['clock']}"),
         ("uplink", f"{uplink['state']} {uplink['detail']}".strip()),
+        ("disk", _disk(status["disk"])),
         ("receipt", f"last one {_receipt(uplink)}"),
         *_stick(status),
         ("boxes", ", ".join(status["consultations"]) or "no consultation is open"),
@@ -99,6 +100,15 @@ def _as_text(verdict: Verdict, status: dict[str, Any] | None, age: float, daemon
     ]
     rows += [(name, _device(device)) for name, device in status["devices"].items()]
     return "\n".join([*lines, table([tuple(row) for row in rows])])
+
+
+def _disk(disk: dict[str, Any]) -> str:
+    ballast = disk.get("ballast", "unknown")  # the last word of an agent that was older
+    return f"{_gib(disk['free'])} of {_gib(disk['size'])} GiB free, ballast {ballast}"
+
+
+def _gib(count: int) -> str:
+    return f"{count / (1 << 30):.1f}"
 
 
 def _receipt(uplink: dict[str, Any]) -> str:

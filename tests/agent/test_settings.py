@@ -57,6 +57,10 @@ WRONG = {
         f'{UNIT}{UPLINK}[uplink.tls]\nauthority = "/a"\ncertificate = "/c"',
         f'{UNIT}{UPLINK}[uplink.tls]\nauthority = "/a"\ncertificate = "/c"\nkey = "k"',
     ),
+    "$.retention": (f"retention = 30\n{UNIT}",),
+    "$.retention.days": tuple(
+        f"{UNIT}[retention]\ndays = {days}" for days in (0, -1, 3651, 1.5, '"30"', "false")
+    ),
     "$.bluetooth": (f"bluetooth = 1\n{UNIT}",),
     "$.bluetooth.radio": tuple(
         f'{UNIT}origin = "simulated"\n[bluetooth]\nradio = "{radio}"'
@@ -109,6 +113,7 @@ def test_wrong_setting_is_named_with_its_path_and_its_remedy(path: str) -> None:
         (f"colour = 1\n{UNIT}", "$.colour"),
         (f"{UNIT}{UPLINK}password = 1", "$.uplink.password"),
         (f"{UNIT}[bluetooth]\nhci = 0", "$.bluetooth.hci"),
+        (f"{UNIT}[retention]\nhours = 1", "$.retention.hours"),
         (f"{UNIT}{DEVICE}{DEVICE}baud = 1", "$.devices[1].baud"),
     ],
 )

@@ -12,8 +12,11 @@ import pytest
 from agent import control, space, status_file
 from agent.errors import StoreFull
 from agent.space import Ballast, Room, Space, make_room_to_open
+from agent.store.figures import figures
+from agent.store.retention import Retention
 from agent.verdict import Daemon, Level, judge
 from drivers.base import RawFrame
+from tests.agent.store.old_unit import OldUnit
 from tests.agent.store.truck import CUFF, STAMP, capture, open_store
 from tests.faults.disk import VolatileDisk, why_not
 
@@ -163,6 +166,41 @@ def test_full_disk_gives_up_its_ballast_before_the_store_is_opened(
     disk.free = 0
     make_room_to_open(tmp_path)
     assert not (tmp_path / space.NAME).exists()
+
+
+@with_fuse
+async def test_disk_full_of_unconfirmed_readings_frees_itself_once_the_link_is_there() -> None:
+    """T09, T10: receipts are settled and records let go of, and nobody deletes a file by hand."""
+    with VolatileDisk() as fuse, closing(OldUnit(fuse.folder / "state")) as unit:
+        watched = Space(unit.store, Ballast(unit.folder, 3 * MIB))
+        fuse.tell("room", 14 * MIB)
+        await watched.look()
+        assert watched.shown()["ballast"] == "held"
+        saved = await fill(unit)
+        await watched.look()
+        assert watched.shown()["accepts"] is False
+        assert figures(unit.store.reader, "centre")["pending"] == saved
+        await unit.settle()
+        assert figures(unit.store.reader, "centre")["confirmed"] == saved
+        await unit.note_backup(saved)
+        retention = Retention(unit.store, "centre", 30, scarce=lambda: watched.scarce)
+        assert (await retention.make_room()).records == saved
+        await watched.look()
+        assert watched.shown()["accepts"] is True
+        assert (await unit.store.record(capture(b"again", blobs=(os.urandom(MIB),)))).new
+
+
+async def fill(unit: OldUnit) -> int:
+    """Save until the disk is full; how many were saved."""
+    for number in range(64):
+        await unit.consult()
+        try:
+            await unit.store.record(capture(b"%d" % number, blobs=(os.urandom(300_000),)))
+        except StoreFull:
+            return number
+        finally:
+            await unit.dismiss()
+    raise AssertionError("the disk is too large")
 
 
 @with_fuse
