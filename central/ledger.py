@@ -13,10 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from central.batches import Taking
 from central.chunks import take_chunk
+from central.comparing import compare
 from central.owed import Owed
 from central.receipts import write_receipts
 from sync.contract.batch import decode_batch
 from sync.contract.chunk import decode_chunk
+from sync.contract.digest import ABSENT, decode_question
 from sync.contract.envelope import key_id
 from sync.contract.errors import ContractFault
 from sync.contract.hello import decode_hello
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from central.store import EnrolledUnit, Store
     from sync.contract.batch import Batch
+    from sync.contract.digest import Answer
 
 GROUP_MAX = CHUNKS_MAX
 """The most messages of one transaction: their chunks fit into one receipt."""
@@ -44,10 +47,11 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The receipts to publish, and how many messages were refused, by code."""
+    """What to publish, and how many messages were refused, by code."""
 
     receipts: tuple[Receipt, ...]
     refused: Counter[str]
+    answers: tuple[Answer, ...] = ()
 
 
 class Ledger:
@@ -68,7 +72,7 @@ class Ledger:
             for message in group:
                 refused.update(self._take(message, owed))
             receipts = write_receipts(self._store, owed)
-        return Committed(receipts, refused)
+        return Committed(receipts, refused, tuple(owed.answers))
 
     def count(self, code: str) -> None:
         """Count a message that could not be taken through no clause of the contract."""
@@ -114,6 +118,8 @@ class Ledger:
             return self._take_chunk(unit, message.payload, owed)
         if leaf == "hello":
             self._greet(unit, message.payload, owed)
+        elif leaf == "digest":
+            self._compare(unit, message.payload, owed)
         else:
             self._take_batch(unit, leaf.removeprefix("log/"), message.payload, owed)
         return None
@@ -127,8 +133,19 @@ class Ledger:
         greeting = self._store.next_greeting(unit.unit)
         for offer in hello.lanes:
             lane = self._store.log.lane(unit.unit, offer.epoch, offer.lane)
-            self._store.log.greet(lane, offer.first, offer.oldest, greeting)
+            self._store.holdings.recall(lane)
+            lane = self._store.log.lane(unit.unit, offer.epoch, offer.lane)
+            self._store.log.greet(lane, offer, greeting)
             owed.greet(owed.owe(unit.unit, offer.epoch, offer.lane, hello.session))
+
+    def _compare(self, unit: EnrolledUnit, payload: bytes, owed: Owed) -> None:
+        question = decode_question(payload, _key_of(unit))
+        if question.unit != unit.unit:
+            raise ContractFault("topic", "the question names another unit than its topic")
+        answer = compare(self._store, question)
+        owed.answers.append(answer)
+        if any(each.found == ABSENT for each in answer.differs):
+            owed.owe(unit.unit, question.epoch, question.lane)
 
     def _take_chunk(self, unit: EnrolledUnit, payload: bytes, owed: Owed) -> str | None:
         chunk = decode_chunk(payload)

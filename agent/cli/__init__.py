@@ -22,6 +22,7 @@ COMMANDS = {
     "snapshot": "Take a picture with a dermatoscope.",
     "enter": "Enter by hand what a person measured.",
     "reconnect": "Try the link to the centre now, without waiting.",
+    "reconcile": "Compare with the centre, day by day, what it has confirmed.",
     "decode": "Decode one captured frame, without hardware.",
     "recognise": "Find out what is plugged into a serial port.",
     "init": "Make the keys of a new state folder.",

@@ -90,6 +90,7 @@ def _as_text(verdict: Verdict, status: dict[str, Any] | None, age: float, daemon
         ("figures", f"{ago(age)} old, clock {status['clock']}"),
         ("uplink", f"{uplink['state']} {uplink['detail']}".strip()),
         ("receipt", f"last one {_receipt(uplink)}"),
+        ("compared", _compared(status.get("reconciliation"))),
         ("boxes", ", ".join(status["consultations"]) or "no consultation is open"),
     ]
     rows += [(f"lane {lane}", _lane(of)) for lane, of in status["store"]["lanes"].items()]
@@ -100,6 +101,15 @@ def _as_text(verdict: Verdict, status: dict[str, Any] | None, age: float, daemon
 def _receipt(uplink: dict[str, Any]) -> str:
     seconds = uplink.get("last_receipt_seconds")
     return "never, since the agent started" if seconds is None else f"{ago(seconds)} ago"
+
+
+def _compared(last: dict[str, Any] | None) -> str:
+    if last is None:
+        return "never yet"
+    words = {"unanswered": "the centre did not answer", "equal": "equal"}
+    said = words.get(last["outcome"], f"{last['differing']} records differed")
+    when = "" if last["age_seconds"] is None else f", {ago(last['age_seconds'])} ago"
+    return f"{said}{when}: {last['records']} records of {last['days']} days"
 
 
 def _lane(lane: dict[str, Any]) -> str:

@@ -268,4 +268,4 @@ def binding(db: Database) -> None:
 
 
 NAMES = ("log", "binding")
-"""Every migration this version knows; a database with others is newer than the code."""
+"""The migrations of this module; each other module names its own."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlite_utils import Database
 
 from agent.errors import Conflict, StoreBroken, StoreBusy
-from agent.store import epochs, frames, log, schema
+from agent.store import epochs, frames, log, schema, schema_reconciliation
 from agent.store.connection import Connection, open_reader, open_writer
 from agent.store.keys import sync_folder
 from agent.store.outbox import StoreOutbox
@@ -141,7 +141,7 @@ def _prepare(connection: Connection, unit: str, origin: Origin) -> None:
     """Migrate, and give birth to the unit where the folder is new."""
     database = Database(connection)
     known = {each.name for each in schema.store.applied(database)}
-    if newer := known - set(schema.NAMES):
+    if newer := known - {*schema.NAMES, schema_reconciliation.NAME}:
         raise StoreBroken(
             f"the database was written by a newer qafila (it knows {', '.join(sorted(newer))}): "
             "install that version"
