@@ -28,6 +28,7 @@ from agent.notify import notify, watchdog_interval
 from agent.recovery import recover
 from agent.space import Ballast, Space, make_room_to_open
 from agent.stations import Stations
+from agent.store.books import StoreBooks
 from agent.store.connection import translate
 from agent.store.figures import figures
 from agent.store.keys import load_key
@@ -71,8 +72,9 @@ class _Agent:
         self._stations = Stations(store, self._board, settings)
         self._device_verbs = DeviceVerbs(store, self._stations, settings)
         self._impulse = Impulse()
+        self._books = StoreBooks(store, DESTINATION)
         self._begun = time.monotonic()
-        self._uplink, self._no_uplink = _uplink(store, settings, self._impulse)
+        self._uplink, self._no_uplink = _uplink(store, settings, self._impulse, self._books)
         self._space = Space(store, Ballast(store.folder))
         self._export = ExportPart(store, settings)
         self._unwritten = False
@@ -186,7 +188,11 @@ class _Agent:
     def _of_store(self) -> dict[str, Any]:
         reader = self._store.reader
         try:
-            return {"store": figures(reader, DESTINATION), "consultations": open_boxes(reader)}
+            return {
+                "store": figures(reader, DESTINATION),
+                "consultations": open_boxes(reader),
+                "reconciliation": self._books.shown(),
+            }
         except sqlite.Error as error:
             raise translate(error) from None
 
@@ -209,6 +215,8 @@ class _Agent:
                 "snapshot": self._snapshot,
                 "enter": partial(enter, self._store),
                 "reconnect": self._reconnect,
+                "reconcile": self._reconcile,
+                "reconciliation": self._reconciliation,
                 "readings": self._list,
                 "pending": self._list,
                 **self._device_verbs.verbs(),
@@ -245,6 +253,15 @@ class _Agent:
         self._impulse.give()
         return {}
 
+    async def _reconcile(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        if self._uplink is None:
+            raise control.RequestWrong("there is no uplink, so no centre to compare with")
+        self._books.ask()
+        return await self._reconciliation(_)
+
+    async def _reconciliation(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        return {"last": self._books.listed()}
+
     async def _snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         stored = await self._stations.snapshot(text(asked, "device"))
         return {"record": str(stored.record_id)}
@@ -264,10 +281,12 @@ def _open(settings: Settings) -> Store:
         raise StoreBroken(f"$.unit.state: {path} can't be used: {error.strerror}") from None
 
 
-def _uplink(store: Store, settings: Settings, impulse: Impulse) -> tuple[Uplink | None, str]:
+def _uplink(
+    store: Store, settings: Settings, impulse: Impulse, books: StoreBooks
+) -> tuple[Uplink | None, str]:
     """The uplink, or why there is none: a wrong one must not keep the unit from recording."""
     try:
-        return build_uplink(store, settings, impulse), ""
+        return build_uplink(store, settings, impulse, books), ""
     except Misconfigured as wrong:
         _LOG.error("misconfigured", child="uplink", remedy=wrong.remedy)
         return None, wrong.remedy

@@ -50,24 +50,27 @@ class Taking:
             self._store.log.advance(lane)
 
     def _settle(self, seq: int, line: bytes) -> None:
-        record_id, refusal = None, None
+        record_id, again, refusal = None, False, None
         try:
-            record_id = self._take(line)
+            record_id, again = self._take(line)
         except RecordFault as fault:
             refusal = Refusal(seq=seq, code=fault.code, reason=fault.reason)
         outcome: Entry = Entry(
             self._hashes[seq], self._previous[seq], "refused" if refusal else "taken"
         )
-        self._store.log.enter(self._lane, seq, outcome, record_id, refusal)
+        self._store.log.enter(self._lane, seq, outcome, record_id, refusal, again=again)
 
-    def _take(self, line: bytes) -> str:
-        """Store a record, or know it again; every check stands before the first change."""
+    def _take(self, line: bytes) -> tuple[str, bool]:
+        """Store a record, or know it again; every check stands before the first change.
+
+        Gives its id, and whether what is kept of it are the bytes of another telling.
+        """
         record = read_line(line, self._store.origin)
         unit, line_hash = self._lane.unit, hashlib.sha256(line).digest()
         stored = self._store.log.line(unit, record.record)
         if stored is not None:
             if stored == line or same_reading(record, stored):
-                return record.record
+                return record.record, stored != line
             raise RecordFault("conflict", "the record id is known with other content")
         lost, closed = read_lost(record), read_closed(record)
         read_blob_lost(record)
@@ -80,7 +83,7 @@ class Taking:
         self._store.log.keep(unit, record.record, record.kind, line, line_hash)
         self.new += 1
         self._refer(record)
-        return record.record
+        return record.record, False
 
     def _check_closed(self, closed: EpochClosed) -> None:
         if closed.epoch == self._batch.header.epoch:

@@ -217,8 +217,19 @@ def _show_unit(unit: report.UnitReport) -> None:
         settled = f"taken {lane.taken}, refused {lane.refused}, lost {lane.lost}"
         over = ", closed: its database was damaged" if lane.closed else ""
         click.echo(f"  {lane.lane} of {lane.epoch}: {lane.through} of {lane.last}, {settled}{over}")
+    if unit.compared:
+        _show_compared(unit.compared)
     _show_counts("  refused records", unit.refused_records)
     _show_counts("  refused messages", unit.refused_messages)
+
+
+def _show_compared(compared: report.Comparisons) -> None:
+    open_ = [each for each in compared.damage if not each.mended]
+    mended = len(compared.damage) - len(open_)
+    click.echo(f"  last compared {compared.at}: {mended} damaged and mended, {len(open_)} differ")
+    for each in open_:
+        record = each.record_id or "a record not known here"
+        click.echo(f"    {each.lane} {each.seq} of {each.epoch}: {record} is {each.found}")
 
 
 def _show_counts(title: str, counts: dict[str, int]) -> None:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from central.batches import Taking
 from central.chunks import take_chunk
+from central.comparing import compare
 from central.owed import Owed
 from central.receipts import write_receipts
 from sync.contract.batch import decode_batch
 from sync.contract.chunk import decode_chunk
+from sync.contract.digest import ABSENT, decode_question
 from sync.contract.errors import ContractFault
 from sync.contract.hello import decode_hello
 from sync.contract.receipt import CHUNKS_MAX, Receipt, Refusal
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from central.store import EnrolledUnit, Store
     from sync.contract.batch import Batch
+    from sync.contract.digest import Answer
 
 GROUP_MAX = CHUNKS_MAX
 """The most messages of one transaction: their chunks fit into one receipt."""
@@ -43,9 +46,10 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The receipts to publish, how many messages were refused, by code, and new records."""
+    """What to publish, how many messages were refused, by code, and how many records are new."""
 
     receipts: tuple[Receipt, ...]
+    answers: tuple[Answer, ...]
     refused: Counter[str]
     new: int
 
@@ -68,7 +72,7 @@ class Ledger:
             for message in group:
                 refused.update(self._take(message, owed))
             receipts = write_receipts(self._store, owed)
-        return Committed(receipts, refused, owed.new)
+        return Committed(receipts, tuple(owed.answers), refused, owed.new)
 
     def count(self, code: str) -> None:
         """Count a message that could not be taken through no clause of the contract."""
@@ -120,6 +124,8 @@ class Ledger:
             return self._take_chunk(unit, message.payload, owed)
         if leaf == "hello":
             self._greet(unit, message, owed)
+        elif leaf == "digest":
+            self._compare(unit, message.payload, owed)
         else:
             self._take_batch(unit, leaf.removeprefix("log/"), message.payload, owed)
         return None
@@ -133,9 +139,20 @@ class Ledger:
         greeting = self._store.next_greeting(unit.unit)
         for offer in hello.lanes:
             lane = self._store.log.lane(unit.unit, offer.epoch, offer.lane)
+            self._store.holdings.recall(lane)
+            lane = self._store.log.lane(unit.unit, offer.epoch, offer.lane)
             greet = self._store.log.greet_late if message.carried else self._store.log.greet
-            greet(lane, offer.first, offer.oldest, greeting)
+            greet(lane, offer, greeting)
             owed.greet(owed.owe(unit.unit, offer.epoch, offer.lane, hello.session))
+
+    def _compare(self, unit: EnrolledUnit, payload: bytes, owed: Owed) -> None:
+        question = decode_question(payload, unit.key_of())
+        if question.unit != unit.unit:
+            raise ContractFault("topic", "the question names another unit than its topic")
+        answer = compare(self._store, question)
+        owed.answers.append(answer)
+        if any(each.found == ABSENT for each in answer.differs):
+            owed.owe(unit.unit, question.epoch, question.lane)
 
     def _take_chunk(self, unit: EnrolledUnit, payload: bytes, owed: Owed) -> str | None:
         chunk = decode_chunk(payload)

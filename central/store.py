@@ -1,6 +1,6 @@
 """The database of the centre: opening, transactions, units and counters.
 
-All SQL of the centre stands in `schema`, `store`, `logbook`, `blobstore` and `report`.
+All SQL of the centre stands in `schema`, `store`, `logbook`, `blobstore`, `holdings`, `report`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from sqlcipher3 import dbapi2
 
 from central.blobstore import Blobstore
 from central.errors import Misconfigured, StoreUnavailable
+from central.holdings import Holdings
 from central.logbook import Logbook
-from central.schema import TABLES, VERSION
+from central.schema import COMPARING, TABLES, VERSION
 from sync.contract.envelope import key_id
 
 if TYPE_CHECKING:
@@ -45,12 +46,13 @@ class EnrolledUnit:
 
 
 class Store:
-    """One write connection. `log` and `blobs` speak SQL within a transaction of this store."""
+    """One write connection; `log`, `blobs`, `holdings` speak SQL within its transactions."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._sql = connection
         self.log = Logbook(connection)
         self.blobs = Blobstore(connection)
+        self.holdings = Holdings(connection)
         row = connection.execute("SELECT version, central_epoch, origin FROM centre").fetchone()
         if row[0] != VERSION:
             raise Misconfigured(
@@ -158,6 +160,7 @@ def open_store(folder: Path) -> Store:
         connection = connect(folder / DATABASE)
         undo.callback(connection.close)
         store = Store(connection)
+        connection.executescript(COMPARING)
         undo.pop_all()
         return store
 

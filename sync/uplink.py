@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    from sync.comparing import Books
     from sync.contract.envelope import SigningKey
 
 
@@ -33,12 +34,14 @@ class Uplink:
         key: SigningKey,
         centre_key: Ed25519PublicKey,
         route: Callable[[], Awaitable[None]],
+        books: Books | None = None,
     ) -> None:
         self._outbox = outbox
         self._connect = connect
         self._key = key
         self._centre_key = centre_key
         self._route = route
+        self._books = books
         self.state = UplinkState()
 
     async def run(self) -> None:
@@ -61,13 +64,17 @@ class Uplink:
         try:
             async with self._connect() as link:
                 self.state.connections += 1
-                session = Session(link, self._outbox, self._key, self._centre_key, self.state)
+                session = self._session(link)
                 await session.run()
         except* LinkLost as lost:
             self.state.show("waiting", _words(lost))
         if session is None or session.greeted is None:
             return 0.0
         return asyncio.get_running_loop().time() - session.greeted
+
+    def _session(self, link: Link) -> Session:
+        parts = (self._outbox, self._key, self._centre_key, self.state, self._books)
+        return Session(link, *parts)
 
 
 def _told_to_end() -> bool:

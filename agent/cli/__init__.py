@@ -24,6 +24,7 @@ COMMANDS = {
     "export": "Write what the centre lacks onto a stick, sealed.",
     "import-receipts": "Settle what the centre has written onto a stick.",
     "reconnect": "Try the link to the centre now, without waiting.",
+    "reconcile": "Compare with the centre, day by day, what it has confirmed.",
     "decode": "Decode one captured frame, without hardware.",
     "recognise": "Find out what is plugged into a serial port.",
     "fsck": "Check the database whole, on a stopped unit; --repair salvages it.",

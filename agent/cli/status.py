@@ -92,6 +92,7 @@ def _as_text(verdict: Verdict, status: dict[str, Any] | None, age: float, daemon
         ("disk", _disk(status["disk"])),
         ("receipt", f"last one {_receipt(uplink)}"),
         *_stick(status),
+        ("compared", _compared(status.get("reconciliation"))),
         ("boxes", ", ".join(status["consultations"]) or "no consultation is open"),
     ]
     rows += [(f"lane {lane}", _lane(of)) for lane, of in status["store"]["lanes"].items()]
@@ -130,6 +131,15 @@ def _stick(status: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _lacking(stick: dict[str, Any]) -> str:
     return f", {stick['lacking']} of {stick['pending']} lacking" if stick["lacking"] else ""
+
+
+def _compared(last: dict[str, Any] | None) -> str:
+    if last is None:
+        return "never yet"
+    words = {"unanswered": "the centre did not answer", "equal": "equal"}
+    said = words.get(last["outcome"], f"{last['differing']} records differed")
+    when = "" if last["age_seconds"] is None else f", {ago(last['age_seconds'])} ago"
+    return f"{said}{when}: {last['records']} records of {last['days']} days"
 
 
 def _lane(lane: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Migrations
 
-from agent.store import schema_damage, schema_retention
+from agent.store import schema_damage, schema_reconciliation, schema_retention
 from agent.store import waiting as waiting_tables
 
 if TYPE_CHECKING:
@@ -292,5 +292,15 @@ def retention(db: Database) -> None:
             db.execute(statement)
 
 
-NAMES = ("log", "binding", "waiting", schema_damage.NAME, "retention")
+store(name=schema_reconciliation.NAME)(schema_reconciliation.reconciliation)
+
+
+NAMES = (
+    "log",
+    "binding",
+    "waiting",
+    schema_damage.NAME,
+    "retention",
+    schema_reconciliation.NAME,
+)
 """Every migration this version knows; a database with others is newer than the code."""

@@ -1,9 +1,9 @@
-"""The signed envelope of hello, batch and receipt (contract, part 2).
+"""The signed envelope of hello, batch, receipt, question and answer (contract, part 2).
 
     magic 4 | codec 1 | key id 8 | Ed25519 signature 64 | body
 
 The signature covers magic, codec, key id and the body as it travels, so a peer verifies before
-it inflates. The magic tells the three messages apart: one can't be passed off as another.
+it inflates. The magic tells the messages apart: one can't be passed off as another.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class Magic:
     HELLO = b"QFLH"
     RECEIPT = b"QFLR"
     SEALED = b"QFLS"
+    QUESTION = b"QFLQ"
+    ANSWER = b"QFLA"
 
 
 class SigningKey(Protocol):

@@ -10,8 +10,9 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from sync.contract.batch import Batch, encode_batch, gather
+from sync.contract.batch import Batch, chain, encode_batch, gather
 from sync.contract.chunk import Chunk, encode_chunk
+from sync.contract.digest import Answer, Question, digest, encode_answer, encode_question
 from sync.contract.entries import Entry, encode_receipts
 from sync.contract.envelope import Codec, key_id
 from sync.contract.hello import Hello, encode_hello
@@ -26,7 +27,7 @@ KEYS = {
 }
 UNIT, CENTRE = KEYS["unit"], KEYS["centre"]
 PUBLIC = {key_id(key.public_key()): key.public_key() for key in KEYS.values()}
-SIGNED = ("batch-plain", "batch-zstd", "hello", "receipt")
+SIGNED = ("batch-plain", "batch-zstd", "hello", "receipt", "question", "answer")
 NAMES = (*SIGNED, "chunk", "receipts")
 SEALING = X25519PrivateKey.from_private_bytes(bytes.fromhex(INPUTS["sealed"]["seed"]))
 SLIP = INPUTS["sealed"]["slip"].encode()
@@ -85,6 +86,21 @@ def sealed() -> bytes:
     return seal_file(entries(), SLIP, UNIT, SEALING.public_key())
 
 
+def question() -> Question:
+    """The question; its second stretch is the batch."""
+    whole = batch()
+    leaves = chain(bytes.fromhex(whole.header.prev_hash), whole.lines)
+    own = digest(leaves).hex()
+    of = INPUTS["question"]
+    stretches = [each | {"digest": each["digest"] or own} for each in of["stretches"]]
+    return msgspec.convert(of | {"stretches": stretches}, Question)
+
+
+def answer() -> Answer:
+    """The answer."""
+    return msgspec.convert(INPUTS["answer"], Answer)
+
+
 def made() -> dict[str, bytes]:
     """Every vector as the code makes it now."""
     return {
@@ -92,6 +108,8 @@ def made() -> dict[str, bytes]:
         "batch-zstd": encode_batch(batch(), UNIT, Codec.ZSTD),
         "hello": encode_hello(hello(), UNIT),
         "receipt": encode_receipt(receipt(), CENTRE),
+        "question": encode_question(question(), UNIT, Codec.PLAIN),
+        "answer": encode_answer(answer(), CENTRE),
         "chunk": encode_chunk(chunk()),
         "receipts": encode_receipts([encode_receipt(receipt(), CENTRE)]),
     }
