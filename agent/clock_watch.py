@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -75,28 +75,48 @@ def _became_sure(clock: str, stamp: Stamp) -> bool:
 def _history(reader: Connection, boot: str) -> tuple[Stamp | None, bool]:
     """The anchor that the log holds, and whether this boot's times are in doubt.
 
-    Newest first, and no further back than this boot or its last adjustment that a synchronised
-    clock vouches for. Where this boot has no record, the anchor is the last of the boot before.
+    The anchor is the last adjustment of this boot, else its first record, else the last record
+    of the boot before. In doubt is what came since a synchronised clock last vouched for it.
     """
-    oldest = adjusted = None
-    doubted = False
-    rows = reader.execute(
-        "SELECT kind, boot, mono_ns, wall, clock FROM record WHERE boot IS NOT NULL "
-        "ORDER BY rowid DESC"
-    )
-    for kind, *of_stamp in rows:
-        stamp = _stamp(*of_stamp)
-        if stamp.boot != boot:
-            oldest = oldest or stamp
-            break
-        oldest = stamp
-        if kind != KIND:
-            doubted = doubted or stamp.clock != "synchronised"
-            continue
-        adjusted = adjusted or stamp
-        if stamp.clock == "synchronised":
-            break
-    return adjusted or oldest, doubted
+    adjustments = reader.execute(
+        "SELECT rowid, boot, mono_ns, wall, clock FROM record "
+        "WHERE kind = 'clock-adjusted' AND boot = ? ORDER BY rowid DESC",
+        (boot,),
+    ).fetchall()
+    vouched = next((row[0] for row in adjustments if row[-1] == "synchronised"), 0)
+    doubted = reader.execute(
+        "SELECT 1 FROM record WHERE clock <> 'synchronised' AND boot = ? AND rowid > ? "
+        "AND kind <> ? LIMIT 1",
+        (boot, vouched, KIND),
+    ).fetchone()
+    anchor = adjustments[0] if adjustments else _first_of(reader, boot)
+    return _stamp(*anchor[1:]) if anchor else None, doubted is not None
+
+
+def _first_of(reader: Connection, boot: str) -> tuple[Any, ...] | None:
+    """The first record of this boot, else the last of the boot before.
+
+    The records of a boot stand together, so that halving finds where they begin.
+    """
+    found: tuple[Any, ...] | None = reader.execute(
+        "SELECT rowid, boot, mono_ns, wall, clock FROM record WHERE boot IS NOT NULL "
+        "ORDER BY rowid DESC LIMIT 1"
+    ).fetchone()
+    if found is None or found[1] != boot:
+        return found
+    low, high = 0, found[0]
+    while low < high:
+        middle = (low + high) // 2
+        row = reader.execute(
+            "SELECT rowid, boot, mono_ns, wall, clock FROM record "
+            "WHERE rowid >= ? AND boot IS NOT NULL ORDER BY rowid LIMIT 1",
+            (middle,),
+        ).fetchone()
+        if row[1] == boot:
+            found, high = row, middle
+        else:
+            low = row[0] + 1
+    return found
 
 
 def _stamp(boot: str, mono_ns: int, wall: str, clock: Quality) -> Stamp:

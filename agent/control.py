@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     Verb = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 SOCKET = "control.sock"
-_LINE_MAX = 64 << 10
+_LINE_MAX = 128 << 10
+"""A receipt in base64 fits."""
 _LOG = structlog.get_logger("qafila.control")
 
 
@@ -36,8 +37,13 @@ class RequestWrong(AgentError):  # noqa: N818 - says whose fault it is: the aske
     """A field of a request is missing or of another type."""
 
 
-async def serve(folder: Path, verbs: Mapping[str, Verb]) -> None:
-    """Listen until cancelled; readable and writable by the unit's group only. CantListen."""
+async def serve(
+    folder: Path, verbs: Mapping[str, Verb], listening: Callable[[], None] = lambda: None
+) -> None:
+    """Listen until cancelled; readable and writable by the unit's group only. CantListen.
+
+    `listening` is called once whoever asks will be answered.
+    """
     path = _place(folder)
 
     async def attend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -51,6 +57,7 @@ async def serve(folder: Path, verbs: Mapping[str, Verb]) -> None:
     except OSError as error:
         raise CantListen(f"$.unit.runtime: {path} can't be listened on: {_words(error)}") from None
     path.chmod(0o660)
+    listening()
     try:
         await asyncio.get_running_loop().create_future()  # until cancelled
     finally:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agent.store.store import Store
     from config.model import Settings, Tls
     from config.model import Uplink as UplinkSettings
+    from sync.comparing import Books
     from sync.contract.hello import Origin
     from sync.outbox import Link
 
@@ -52,7 +53,9 @@ class Impulse:
             self._asked.clear()
 
 
-def build_uplink(store: Store, settings: Settings, impulse: Impulse) -> Uplink | None:
+def build_uplink(
+    store: Store, settings: Settings, impulse: Impulse, books: Books | None = None
+) -> Uplink | None:
     """The uplink of a unit that has one; Misconfigured where a key or certificate is wrong."""
     if settings.uplink is None:
         return None
@@ -71,7 +74,7 @@ def build_uplink(store: Store, settings: Settings, impulse: Impulse) -> Uplink |
             will=Will("up/state", _state(store.unit, session, "offline")),
         )
 
-    return Uplink(store.outbox(DESTINATION), link, key, centre, impulse.wait)
+    return Uplink(store.outbox(DESTINATION), link, key, centre, impulse.wait, books)
 
 
 def _broker(unit: str, origin: Origin, settings: UplinkSettings) -> Broker:

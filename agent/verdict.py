@@ -46,6 +46,8 @@ _STALE = 15.0
 """Seconds after which figures are said to be old although the agent answers."""
 _LINK_PATIENCE = 24 * 3600
 """Seconds without a receipt, with something pending, before somebody should look."""
+_STICK_PATIENCE = 24 * 3600
+"""Seconds for which what waits may lie on one disk only, before somebody should look."""
 _ALARM_PATIENCE = 7 * 24 * 3600
 """Seconds for which an alarm is shown after it was last raised."""
 _DISK_LOW, _LOW_PART = 1 << 30, 10
@@ -95,6 +97,7 @@ def _remarks(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
     yield from _of_store(status["store"])
     yield from _of_alarms(status["store"]["alarms"], status["written"]["wall"])
     yield from _of_uplink(status)
+    yield from _of_stick(status)
     for name, device in status["devices"].items():
         yield from _of_device(name, device)
     if status["clock"] == "implausible":
@@ -108,6 +111,15 @@ def _of_store(store: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
         yield Level.WARNING, f"{frames} frames could not be decoded and are kept: {reasons}"
     if store["refused"]:
         yield Level.WARNING, f"{store['refused']} records were refused by the centre"
+    if store.get("lost"):
+        yield Level.WARNING, f"{store['lost']} records can't be read back and are lost"
+    for each in store.get("damage", ()):  # an older agent's figures have none
+        if each["finished"] is None:
+            yield Level.WARNING, f"damaged/{each['place']} is being salvaged: {_salvaged(each)}"
+
+
+def _salvaged(damage: Mapping[str, Any]) -> str:
+    return f"{damage['records']} records recovered so far"
 
 
 def _of_alarms(alarms: Iterable[Mapping[str, Any]], wall: float) -> Iterator[tuple[Level, str]]:
@@ -142,11 +154,28 @@ def _of_uplink(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
         yield Level.WARNING, f"no receipt for {in_words(silent)}: {why}"
 
 
+def _of_stick(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
+    """Of the stick that stays plugged in; figures of an older agent say nothing of it."""
+    stick = status.get("export", {"state": "none"})
+    if stick["state"] in {"asking", "misconfigured"}:
+        yield Level.WARNING, f"the stick asks for somebody: {stick['detail']}"
+    if stick["state"] in {"none", "misconfigured", "whole"} or not status["store"]["pending"]:
+        return
+    whole = stick["whole_seconds"]
+    alone = float(whole) if whole is not None else _waited(status)
+    if alone > _STICK_PATIENCE:
+        why = stick["detail"] or stick["state"]
+        yield Level.WARNING, f"what waits is on one disk only, for {in_words(alone)}: {why}"
+
+
 def _silent(status: Mapping[str, Any]) -> float:
     """Seconds without a receipt, also over restarts: then what waits tells since when."""
     last = status["uplink"]["last_receipt_seconds"]
-    if last is not None:
-        return float(last)
+    return _waited(status) if last is None else float(last)
+
+
+def _waited(status: Mapping[str, Any]) -> float:
+    """Seconds for which the oldest has waited, or the agent has run, whichever is longer."""
     oldest = (lane["oldest_pending"] for lane in status["store"]["lanes"].values())
     waited = (status["written"]["wall"] - _wall(each) for each in oldest if each)
     return float(max(status["running_seconds"], *waited, 0.0))

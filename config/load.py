@@ -34,6 +34,9 @@ REMEDIES = {
     "$.uplink.tls.authority": "the absolute path of the authority's certificate (PEM)",
     "$.uplink.tls.certificate": "the absolute path of the unit's certificate (PEM)",
     "$.uplink.tls.key": "the absolute path of the key of the unit's certificate (PEM)",
+    "$.export": "a table [export], or nothing",
+    "$.export.folder": "the absolute path of the folder where the stick is mounted, or nothing",
+    "$.export.centre_key": "the absolute path of the centre's public keys; only without [uplink]",
     "$.bluetooth.radio": '"system" for the computer\'s own Bluetooth',
     "$.devices": "one table [[devices]] a device",
     "$.devices[].name": "1 to 32 of a-z, 0-9 and -, another for each device",
@@ -89,6 +92,8 @@ def _explain(message: str) -> str:
         what = "no such setting" if unknown else "this setting is missing"
         if unknown:
             return f"{path}: {what}: delete it, or see docs/reference/configuration.md"
+    if "matching regex" in what:
+        what = "it is not written as it has to be"
     remedy = REMEDIES.get(re.sub(r"\[\d+\]", "[]", path), "see docs/reference/configuration.md")
     return f"{path}: {what[0].lower()}{what[1:]}: {remedy}"
 
@@ -107,6 +112,7 @@ def _check(settings: Settings, drivers: Collection[str]) -> None:
         raise SettingsFault(
             '$.bluetooth.radio: a simulated radio needs $.unit.origin = "simulated"'
         )
+    _check_export(settings)
     names: set[str] = set()
     places: set[str] = set()
     for index, device in enumerate(settings.devices):
@@ -123,3 +129,14 @@ def _check(settings: Settings, drivers: Collection[str]) -> None:
             raise SettingsFault(f"{at}.at: two devices stand at this place: bind it once")
         names.add(device.name)
         places.add(device.at.lower())
+
+
+def _check_export(settings: Settings) -> None:
+    """The centre's keys are named in one place."""
+    if settings.export is None:
+        return
+    at, remedy = "$.export.centre_key", REMEDIES["$.export.centre_key"]
+    if settings.uplink is None and settings.export.centre_key is None:
+        raise SettingsFault(f"{at}: this setting is missing: {remedy}")
+    if settings.uplink is not None and settings.export.centre_key is not None:
+        raise SettingsFault(f"{at}: [uplink] names the centre's keys already: delete this one")

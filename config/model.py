@@ -45,6 +45,13 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30
 
 
+class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A stick that stays plugged in; the centre's keys where there is no [uplink] to name them."""
+
+    folder: Path | None = None
+    centre_key: Path | None = None
+
+
 class Bluetooth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which radio: the system's, or a simulated one (`tcp-client:HOST:PORT`)."""
 
@@ -68,5 +75,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     unit: Unit
     uplink: Uplink | None = None
     retention: Retention = Retention()
+    export: Export | None = None
     bluetooth: Bluetooth = Bluetooth()
     devices: tuple[Device, ...] = ()

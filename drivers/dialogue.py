@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, cast
 from drivers.base import RawFrame
 from drivers.ending import see_through
 from drivers.errors import DriverError, Misconfigured, ProtocolFault, Unavailable
-from drivers.spot import FIRST_YEAR_IN_SERVICE
+from drivers.gatt_introduction import identify
+from drivers.spot import FIRST_YEAR_IN_SERVICE, shown_as
 from drivers.talk import Keeping, Step
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Dialogue:
 
     def acknowledges(self, characteristic: str, content: bytes) -> bool:
         """Whether writing `content` tells the device that its readings are taken."""
-        return characteristic == self.profile.speak and content in self.profile.farewells
+        return characteristic == self.profile.ear(content) and content in self.profile.farewells
 
     async def run(self, link: object, sink: Sink) -> None:
         """Hold one visit and close the link (a `GattLink`).
@@ -102,6 +103,7 @@ class _Visit:
         self._clock = driver.clock
         self._link = link
         self._sink = sink
+        self._name = link.name
         self._talk = driver.profile.talk(link.name)
         self._heard: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._kept: asyncio.Queue[_Kept | None] = asyncio.Queue()
@@ -148,9 +150,26 @@ class _Visit:
         finally:
             self._patience = None
 
+    async def _introduce(self) -> None:
+        """Learn who it is before it is asked: its words hang on its model."""
+        said = await identify(self._link, self._sink)
+        self._sink.identify(said)
+        self._name = shown_as(self._link.name, said.model, self._link.companies)
+        self._talk = self._profile.talk(self._name)
+
+    async def _listen(self) -> None:
+        await self._link.subscribe(self._profile.listen, self._hear)
+        for each in self._profile.also_listen:
+            if self._link.has(each):
+                await self._link.subscribe(each, self._hear)
+
     async def _open_talk(self) -> None:
+        if self._profile.settle:
+            await asyncio.sleep(self._profile.settle)
+        if self._profile.introduced:
+            await self._introduce()
         try:
-            await self._link.subscribe(self._profile.listen, self._hear)
+            await self._listen()
             for request in self._talk.begin(self._clock()):
                 await self._write(request)
         except Unavailable:
@@ -175,11 +194,12 @@ class _Visit:
             self._patience.reschedule(min(end, self._latest))
 
     async def _write(self, content: bytes) -> None:
-        if self._profile.speak is None:
+        ear = self._profile.ear(content)
+        if ear is None:
             return
         try:
             async with asyncio.timeout(self._limits.answer):
-                await self._link.write(self._profile.speak, content)
+                await self._link.write(ear, content)
         except TimeoutError:
             raise Unavailable(self._link.name or self._source, "it takes no request") from None
 
@@ -194,7 +214,7 @@ class _Visit:
             self._kept.put_nowait(None)
 
     def _frame(self, raw: bytes) -> RawFrame:
-        return RawFrame(self._source, raw, self._link.name)
+        return RawFrame(self._source, raw, self._name)
 
     async def _settle_each(self) -> None:
         while (kept := await self._kept.get()) is not None:
@@ -223,7 +243,9 @@ class _Visit:
         except DriverError as fault:
             self._give_up(fault)
             return
-        if step.farewell is not None:
+        if step.fault is not None:
+            self._give_up(ProtocolFault(step.fault))
+        elif step.farewell is not None:
             with suppress(DriverError):  # everything is durable, whatever it makes of this
                 await self._write(step.farewell)
             self._over.set()

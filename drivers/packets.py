@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from drivers.framing import Skipped
+from drivers.framing import Skipped, StreamFramer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,53 +40,16 @@ class Packet:
 Event = Packet | Skipped
 
 
-class PacketFramer:
-    """Finds packets in a stream; holds less than one packet between two calls.
+class PacketFramer(StreamFramer[Packet]):
+    """Finds packets in a stream; a failed one costs one octet."""
 
-    A failed packet costs one octet: the search goes on at its second, so that a packet hidden
-    behind a false start is still found. Every octet fed leaves in exactly one event.
-    """
+    CUT = CUT
 
     def __init__(self, layout: Layout) -> None:
+        super().__init__()
         self._layout = layout
-        self._buffer = bytearray()
-
-    @property
-    def holds(self) -> bool:
-        """Whether the beginning of a packet waits for the rest."""
-        return bool(self._buffer)
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Take octets as they came; give what they completed, in order. Raises nothing."""
-        self._buffer += chunk
-        return self._scan(ended=False)
-
-    def close(self) -> list[Event]:
-        """No more octets belong to what came before: give what hid behind a cut packet."""
-        return self._scan(ended=True)
-
-    def _scan(self, *, ended: bool) -> list[Event]:
-        events: list[Event] = []
-        at = skipped_from = 0
-        reason = ""
-        while at < len(self._buffer):
-            found = self._judge(at)
-            if found is None and not ended:
-                break
-            if isinstance(found, Packet):
-                events += self._skipped(skipped_from, at, reason)
-                events.append(found)
-                at = skipped_from = at + len(found.raw)
-                reason = ""
-            else:
-                reason = reason or found or CUT
-                at += 1
-        events += self._skipped(skipped_from, at, reason)
-        del self._buffer[:at]
-        return events
 
     def _judge(self, at: int) -> Packet | str | None:
-        """The packet that begins at `at`, why there is none, or None while octets are missing."""
         layout, left = self._layout, len(self._buffer) - at
         if self._buffer[at : at + len(layout.start)] != layout.start[:left]:
             return NO_START
@@ -99,9 +62,6 @@ class PacketFramer:
             return None
         raw = bytes(self._buffer[at : at + size])
         return Packet(raw) if layout.sound(raw) else CHECKSUM
-
-    def _skipped(self, start: int, end: int, reason: str) -> list[Event]:
-        return [Skipped(bytes(self._buffer[start:end]), reason)] if end > start else []
 
 
 def sum8(octets: bytes) -> int:

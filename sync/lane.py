@@ -81,13 +81,15 @@ class RestoredCopy:
 class Settled:
     """The receipt was taken. `refused` are single records; `smaller` are refused stretches.
 
-    `replays` is True where less is settled than before: the centre lost something.
+    `replays` is True where less is settled than before: the centre lost something; `recalled`
+    is what was settled and no longer is.
     """
 
     state: LaneState
     refused: tuple[Refusal, ...]
     smaller: tuple[Range, ...]
     replays: bool
+    recalled: Ranges = ()
 
 
 Verdict = Settled | RestoredCopy | Ignored
@@ -104,8 +106,9 @@ def settle(
     """Weigh a verified receipt of this epoch and lane (contract, part 8).
 
     `hash_at` gives our chain's value at a seq (the genesis at 0); `retired` are the central
-    epochs that were followed by another. `fresh`: it answers the newest hello, so it can't be
-    an old one; only such a receipt may bring another central epoch (C-8.3).
+    epochs that were followed by another. `fresh`: it answers a hello said under the present
+    belief, so it can't be an old one; only such a receipt may bring another central epoch
+    (C-8.3, C-10.10).
     """
     same = receipt.central_epoch == state.central_epoch
     if receipt.central_epoch in retired:
@@ -128,16 +131,18 @@ def _taken(state: LaneState, receipt: Receipt, *, same: bool) -> Settled:
         spoken = minus(((receipt.through + 1, receipt.last),), receipt.missing)
     # What lies beyond the receipt's `last` it says nothing of: an earlier receipt may have.
     beyond = clip(state.ahead, receipt.last + 1, state.last) if same and not fallen else ()
+    after = replace(
+        state,
+        through=receipt.through,
+        ahead=union(spoken, beyond),
+        central_epoch=receipt.central_epoch,
+        serial=receipt.serial,
+        backed_up_through=receipt.backed_up_through,
+    )
     return Settled(
-        state=replace(
-            state,
-            through=receipt.through,
-            ahead=union(spoken, beyond),
-            central_epoch=receipt.central_epoch,
-            serial=receipt.serial,
-            backed_up_through=receipt.backed_up_through,
-        ),
+        state=after,
         refused=tuple(each for each in receipt.refused if each.last is None),
         smaller=tuple((each.seq, each.last) for each in receipt.refused if each.last is not None),
         replays=fallen or (not same and state.central_epoch is not None),
+        recalled=minus(after.pending, state.pending),
     )

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sync.answer import speaks_of
+from sync.comparing import Comparing
 from sync.contract.batch import encode_batch
 from sync.contract.chunk import encode_chunk
+from sync.contract.digest import decode_answer
 from sync.contract.envelope import ENVELOPE_SIZE, key_id
 from sync.contract.errors import ContractFault
 from sync.contract.hello import encode_hello
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    from sync.comparing import Books
     from sync.contract.envelope import SigningKey
     from sync.contract.hello import Hello
     from sync.contract.ranges import Range
@@ -71,6 +74,7 @@ class _Greeting:
 
     def __init__(self, hello: Hello) -> None:
         self.session = hello.session
+        self.unit = hello.unit
         self._awaited = {(offer.epoch, offer.lane) for offer in hello.lanes}
 
     @property
@@ -94,12 +98,15 @@ class Session:
         key: SigningKey,
         centre_key: Ed25519PublicKey,
         state: UplinkState,
+        books: Books | None = None,
     ) -> None:
         self._link = link
         self._outbox = outbox
         self._key = key
         self._centre = {key_id(centre_key): centre_key}
         self._state = state
+        self._books = books
+        self._comparing: Comparing | None = None
         self._plan = Plan()
         # Records never queue for room behind more than one chunk.
         self._pace = Pace(ceiling=max(1, min(WINDOW_MAX, link.room - RECORD_WINDOW)))
@@ -110,6 +117,7 @@ class Session:
         self._unanswered = 0
         self._unproven: set[str] = set()
         self._curious = False
+        self._doubtful = False
         self._refused: dict[tuple[str, str], tuple[Refusal, ...]] = {}
         self._budget = max(1, min(BATCH_BUDGET, link.packet_max - ENVELOPE_SIZE - _HEADER_ROOM))
         self.greeted: float | None = None
@@ -117,13 +125,20 @@ class Session:
     async def run(self) -> None:
         """Greet, then carry, until the link is lost (an ExceptionGroup of LinkLost)."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listen(), name="receipts")
+            tasks.create_task(self._listen(tasks), name="receipts")
             await self._greet()
             self.greeted = asyncio.get_running_loop().time()
             self._state.show("connected")
             for number in range(RECORD_WINDOW):
                 tasks.create_task(self._carry_records(), name=f"records-{number}")
             tasks.create_task(self._carry_chunks(tasks), name="chunks")
+            self._begin_comparing(tasks)
+
+    def _begin_comparing(self, tasks: asyncio.TaskGroup) -> None:
+        if self._books and self._greeting and self._comparing is None:
+            unit = self._greeting.unit
+            self._comparing = Comparing(self._link, self._books, self._key, unit)
+            tasks.create_task(self._comparing.run(), name="comparing")
 
     async def _greet(self) -> None:
         """Say hello and wait for the receipts that answer it: no bulk before a live centre."""
@@ -192,22 +207,41 @@ class Session:
         self._unanswered = 0
         return True
 
-    async def _listen(self) -> None:
+    async def _listen(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             inbound = await self._link.receive()
             if inbound.channel == "down/receipt":
                 await self._receive(inbound)
+                if self._doubtful:
+                    self._begin_comparing(tasks)
+            if inbound.channel == "down/digest":
+                await self._receive_answer(inbound)
 
     async def _receive(self, inbound: Inbound) -> None:
         if inbound.retained:
-            await self._refuse("retained", "a retained receipt was ignored")
+            await self._refuse("receipt", "retained", "a retained receipt was ignored")
             return
         try:
             receipt = decode_receipt(inbound.payload, self._centre.get)
         except ContractFault as fault:
-            await self._refuse(fault.code, f"a receipt was ignored: {fault.reason}")
+            words = f"a receipt was ignored: {fault.reason}"
+            await self._refuse("receipt", fault.code, words)
             return
         await self._settle(receipt)
+
+    async def _receive_answer(self, inbound: Inbound) -> None:
+        if inbound.retained:
+            await self._refuse("answer", "retained", "a retained answer was ignored")
+            return
+        try:
+            answer = decode_answer(inbound.payload, self._centre.get)
+        except ContractFault as fault:
+            await self._refuse("answer", fault.code, f"an answer was ignored: {fault.reason}")
+            return
+        if self._greeting and answer.unit != self._greeting.unit:
+            await self._refuse("answer", "another-unit", "an answer for another unit was ignored")
+        elif self._comparing:
+            self._comparing.hear(answer)
 
     async def _settle(self, receipt: Receipt) -> None:
         verdict = await self._outbox.settle(receipt)
@@ -222,6 +256,8 @@ class Session:
         self._state.last_receipt = asyncio.get_running_loop().time()
         if isinstance(verdict, Settled):
             await self._narrow(receipt.epoch, receipt.lane, verdict.smaller)
+            if self._comparing:
+                self._comparing.recall(receipt.epoch, receipt.lane, verdict.recalled)
         self._answer(receipt)
         await self._ask_for_more(receipt)
 
@@ -230,6 +266,10 @@ class Session:
         self._state.ignore(why)
         if self._greeting and receipt.answers == self._greeting.session:
             self._silence = f"the centre's answer had to be ignored: {why}"
+            if why is Why.IMPOSSIBLE and self._books:
+                # Its database may be damaged just there: comparing finds that, and mends it.
+                self._books.doubt()
+                self._doubtful = True
         if why is Why.UNPROVEN and receipt.central_epoch not in self._unproven:
             self._unproven.add(receipt.central_epoch)
             await self._say_hello()
@@ -265,6 +305,6 @@ class Session:
                 "it is kept here and tried again on every connection",
             )
 
-    async def _refuse(self, code: str, detail: str) -> None:
+    async def _refuse(self, what: str, code: str, detail: str) -> None:
         self._state.ignore(code)
-        await self._outbox.alarm(f"receipt-{code}", detail)
+        await self._outbox.alarm(f"{what}-{code}", detail)

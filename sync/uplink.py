@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    from sync.comparing import Books
     from sync.contract.envelope import SigningKey
 
 
@@ -33,19 +34,25 @@ class Uplink:
         key: SigningKey,
         centre_key: Ed25519PublicKey,
         route: Callable[[], Awaitable[None]],
+        books: Books | None = None,
     ) -> None:
         self._outbox = outbox
         self._connect = connect
         self._key = key
         self._centre_key = centre_key
         self._route = route
+        self._books = books
         self.state = UplinkState()
 
     async def run(self) -> None:
         """Keep a session going for ever; ends by cancellation only."""
         backoff = Backoff(random.uniform)
         while True:
-            stood = await self._attempt()
+            # In a task of its own: where the link goes as we are cancelled, the task group within
+            # tells of the lost link alone (CPython, TaskGroup.__aexit__).
+            stood = await asyncio.ensure_future(self._attempt())
+            if _told_to_end():
+                raise asyncio.CancelledError
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(backoff.wait(stood)):
                     await self._route()
@@ -57,13 +64,22 @@ class Uplink:
         try:
             async with self._connect() as link:
                 self.state.connections += 1
-                session = Session(link, self._outbox, self._key, self._centre_key, self.state)
+                session = self._session(link)
                 await session.run()
         except* LinkLost as lost:
             self.state.show("waiting", _words(lost))
         if session is None or session.greeted is None:
             return 0.0
         return asyncio.get_running_loop().time() - session.greeted
+
+    def _session(self, link: Link) -> Session:
+        parts = (self._outbox, self._key, self._centre_key, self.state, self._books)
+        return Session(link, *parts)
+
+
+def _told_to_end() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _words(group: BaseExceptionGroup[LinkLost]) -> str:

@@ -40,6 +40,7 @@ class Story:
     pause: Callable[[str], Awaitable[None]]
     told: Counter[str] = field(default_factory=Counter)
     cuts: list[Window] = field(default_factory=list)
+    shown: str = ""
 
     async def tell(self) -> Comparison:
         """Set the stage, tell the story, clear the stage, and compare. StageFault."""
@@ -140,7 +141,6 @@ class Story:
         self.say("The link is cut. The nurses work on.")
         await self._measure(world, times=2, seconds=4.0)
         self.cuts.append((begun, time.clock_gettime_ns(time.CLOCK_BOOTTIME)))
-        self._show(await self._status())
 
     async def _again(self, link: Link) -> None:
         await self.pause("restore the link")
@@ -193,11 +193,14 @@ class Story:
 
     def _show(self, status: dict[str, Any]) -> None:
         store = status["store"]
-        self.say(
+        figures = (
             f"    on the truck {store['saved']:>3}    confirmed by the centre "
             f"{store['confirmed']:>3}    waiting {store['pending']:>3}    "
             f"in the tray {store['tray']:>3}"
         )
+        if figures != self.shown:
+            self.say(figures)
+        self.shown = figures
 
     async def _status(self) -> dict[str, Any]:
         found: dict[str, Any] = (await self._ask("status"))["status"]

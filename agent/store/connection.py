@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sqlcipher3 import dbapi2 as sqlite
 
-from agent.errors import StoreBroken, StoreError, StoreFull
+from agent.errors import StoreBroken, StoreDamaged, StoreError, StoreFull
 
 if TYPE_CHECKING:
     # sqlcipher3 carries no types; its interface is the standard library's.
+    from collections.abc import Iterator
     from pathlib import Path
     from sqlite3 import Connection
 else:
     Connection = sqlite.Connection
 
-__all__ = ["BUSY_MS", "FILE", "FULL", "Connection", "open_reader", "open_writer", "translate"]
+__all__ = [
+    "BUSY_MS",
+    "FILE",
+    "FULL",
+    "Connection",
+    "open_reader",
+    "open_writer",
+    "translate",
+    "translating",
+]
 FILE = "qafila.db"
 _SAFE = (3, 51, 3)
 """The first SQLite without the WAL-reset fault of 3.7.0 to 3.51.2 (sqlite.org/wal.html)."""
 _INCREMENTAL = 2
 FULL = "the disk is full: nothing was saved just now; free some space"
 _PIECE = 1 << 20
+_DAMAGE = frozenset({sqlite.SQLITE_CORRUPT, sqlite.SQLITE_NOTADB})
 BUSY_MS = 10_000
 """Milliseconds for which another process that holds the database is waited for."""
 
@@ -72,7 +84,18 @@ def translate(error: sqlite.Error) -> StoreError:
     text = str(error)
     if "full" in text:
         return StoreFull(FULL)
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:  # above that: which kind of it
+        return StoreDamaged(f"the database is damaged: {text}")
     return StoreBroken(f"the database failed: {text}")
+
+
+@contextmanager
+def translating() -> Iterator[None]:
+    """Turn an error of SQLite into one of the store."""
+    try:
+        yield
+    except sqlite.Error as error:
+        raise translate(error) from None
 
 
 def _unlock(connection: Connection, key: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.store import holes
 from sync.contract.ranges import clip, minus, normal, union
 
 if TYPE_CHECKING:
@@ -12,14 +13,16 @@ if TYPE_CHECKING:
     from sync.lane import LaneState
 
 
-def owed(connection: Connection, state: LaneState, oldest: int) -> Ranges:
+def owed(connection: Connection, destination: str, state: LaneState, oldest: int) -> Ranges:
     """What is pending and can be sent: everything from `oldest` on, and what is left below it.
 
     Below `oldest` something is pending only where the centre holds less than it once confirmed.
-    There single records are left: those that never age out.
+    There single records are left: those that never age out. What was given up is not owed.
     """
-    from_oldest = clip(state.pending, oldest, state.last)
-    below = clip(state.pending, 1, oldest - 1)
+    given_up = holes.given_up(connection, destination, state.epoch, state.lane)
+    pending = minus(state.pending, given_up)
+    from_oldest = clip(pending, oldest, state.last)
+    below = clip(pending, 1, oldest - 1)
     if not below:
         return from_oldest
     rows = connection.execute(

@@ -26,10 +26,9 @@ _JOINED = (
 
 
 def readings(connection: Connection, destination: str, limit: int) -> list[dict[str, Any]]:
-    """The latest clinical readings, newest first, each with where it is."""
+    """The latest clinical readings, each with where it is; what was stored last comes first."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS} {_JOINED} WHERE r.lane <> 'background' "
-        "ORDER BY r.wall DESC, r.seq DESC LIMIT ?",
+        f"SELECT {_COLUMNS} {_JOINED} WHERE r.lane <> 'background' ORDER BY r.rowid DESC LIMIT ?",
         (destination, limit),
     ).fetchall()
     return _shown(connection, destination, rows)
@@ -58,14 +57,12 @@ def _unconfirmed(
     """The lowest seqs that are unsettled, refused, or short of a blob; never a scan of the log."""
     *place, oldest = kept
     state = settling.load(connection, destination, kept[0], kept[1])
-    pending_ranges = owed(connection, state, oldest) if state else ()
+    pending_ranges = owed(connection, destination, state, oldest) if state else ()
     unsettled = (seq for first, last in pending_ranges for seq in range(first, last + 1))
     rows = connection.execute(
         "SELECT seq FROM exception WHERE destination = ? AND epoch = ? AND lane = ? "
-        "UNION SELECT r.seq FROM record_blob AS r LEFT JOIN blob_settled AS s "
-        "ON s.sha256 = r.sha256 AND s.destination = ? "
-        "WHERE r.epoch = ? AND r.lane = ? AND coalesce(s.complete, 0) = 0 ORDER BY seq LIMIT ?",
-        (destination, *place, destination, *place, limit),
+        "UNION SELECT seq FROM blob_due WHERE epoch = ? AND lane = ? ORDER BY seq LIMIT ?",
+        (destination, *place, *place, limit),
     ).fetchall()
     return sorted({*islice(unsettled, limit), *(row[0] for row in rows)})[:limit]
 

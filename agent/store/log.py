@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from agent.store.connection import Connection
     from drivers.base import Blob
 
-LANES = {"audit": "background", "telemetry": "background", "clock-adjusted": "background"}
+_BACKGROUND = ("audit", "telemetry", "clock-adjusted", "lost", "blob-lost", "epoch-closed")
+LANES = dict.fromkeys(_BACKGROUND, "background")
 PIECE = 64 << 10
 """Bytes of a blob in one row."""
 _WHOLE_SECONDS = 19
@@ -40,7 +41,7 @@ def append(connection: Connection, capture: Capture) -> Stored:
     subject, why = _subject(connection, capture)
     line = record_line(capture, record, subject)
     check_line(line)
-    place = _advance(connection, LANES.get(capture.measurement.kind, "clinical"), line)
+    place = advance(connection, LANES.get(capture.measurement.kind, "clinical"), line)
     _insert(connection, capture, (place, record, line), subject)
     if subject is None:
         connection.execute(
@@ -57,7 +58,7 @@ def append_event(connection: Connection, event: Event) -> UUID:
     record = uuid4()
     line = event_line(event, record)
     check_line(line)
-    place = _advance(connection, LANES[event.kind], line)
+    place = advance(connection, LANES[event.kind], line)
     stamp = event.stamp
     connection.execute(
         "INSERT INTO record (epoch, lane, seq, prev_hash, hash, record_id, kind, line, boot, "
@@ -118,8 +119,8 @@ def _subject(connection: Connection, capture: Capture) -> tuple[Subject | None, 
     return subject, ""
 
 
-def _advance(connection: Connection, lane: str, line: bytes) -> Place:
-    """Allocate the next seq of a lane and move its head, in the capture's transaction."""
+def advance(connection: Connection, lane: str, line: bytes) -> Place:
+    """Allocate the next seq of a lane and move its head, in the record's transaction."""
     epoch, last, head = connection.execute(
         "SELECT lane.epoch, last, head FROM lane JOIN unit ON lane.epoch = unit.epoch "
         "WHERE lane = ?",

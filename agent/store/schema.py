@@ -5,16 +5,20 @@ Times: `mono_ns` counts from the boot `boot`, `wall` is UTC as the unit believed
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from sqlite_utils import Migrations
 
-from agent.store import schema_retention
+from agent.store import schema_damage, schema_reconciliation, schema_retention
+from agent.store import waiting as waiting_tables
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 store = Migrations("qafila")
+_END = re.compile(r";\n(?!END| )")
+"""The end of a statement, and not of one within a trigger."""
 
 FIRST = """
 CREATE TABLE unit (
@@ -270,6 +274,17 @@ def binding(db: Database) -> None:
 
 
 @store()
+def waiting(db: Database) -> None:
+    """List what waits, and count it, where it would have to be looked for in the whole log."""
+    for statement in _END.split(waiting_tables.SQL):
+        if statement.strip():
+            db.execute(statement)
+
+
+store(name=schema_damage.NAME)(schema_damage.salvage)
+
+
+@store()
 def retention(db: Database) -> None:
     """Create the milestones of retention, and the indexes that it looks into."""
     for statement in schema_retention.STATEMENTS.split(";\n"):
@@ -277,5 +292,15 @@ def retention(db: Database) -> None:
             db.execute(statement)
 
 
-NAMES = ("log", "binding", "retention")
+store(name=schema_reconciliation.NAME)(schema_reconciliation.reconciliation)
+
+
+NAMES = (
+    "log",
+    "binding",
+    "waiting",
+    schema_damage.NAME,
+    "retention",
+    schema_reconciliation.NAME,
+)
 """Every migration this version knows; a database with others is newer than the code."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,26 +19,82 @@ if TYPE_CHECKING:
     from sync.contract.receipt import Held, Receipt
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The session of a hello, and the central epoch that was believed in when it was said."""
+
+    session: str
+    believed: str | None
+
+
 def apply(
-    connection: Connection, destination: str, unit: str, receipt: Receipt, *, fresh: bool
+    connection: Connection, destination: str, unit: str, receipt: Receipt, *, asked: Question
 ) -> Verdict:
     """Weigh a verified receipt and write down what it settles, all or nothing.
 
-    `fresh`: it answers the newest hello.
+    `asked` is the newest hello of the link.
     """
+    verdict = _weigh(connection, destination, unit, receipt, asked)
+    if isinstance(verdict, Ignored) and verdict.why.alarming:
+        alarm(connection, f"receipt-{verdict.why}", _WORDS[verdict.why])
+    return verdict
+
+
+def apply_carried(connection: Connection, destination: str, unit: str, receipt: Receipt) -> Verdict:
+    """The same for a receipt that came in a file, which is late by nature (C-10.11).
+
+    That it is old raises no alarm; and what it says is complete is so still, under the same
+    central epoch.
+    """
+    verdict = _weigh(connection, destination, unit, receipt, None)
+    if verdict == Ignored(Why.STALE):
+        for held in receipt.chunks:
+            if held.complete:
+                _hold(connection, destination, receipt.central_epoch, held)
+    if isinstance(verdict, Ignored) and verdict.why in _NEVER:
+        alarm(connection, f"receipt-{verdict.why}", _WORDS[verdict.why])
+    return verdict
+
+
+def present(connection: Connection, destination: str) -> str | None:
+    """The central epoch that is believed in; None before the first receipt."""
+    row = connection.execute(
+        "SELECT central_epoch FROM central_epoch WHERE destination = ? AND retired IS NULL",
+        (destination,),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def carried_session(connection: Connection, destination: str) -> str:
+    """The session of every hello in a file, for as long as one central epoch is believed in.
+
+    It need not be kept: whoever forgets it derives it anew, weeks and restarts later.
+    """
+    name = f"{destination} {present(connection, destination) or ''}"
+    return str(uuid.uuid5(uuid.UUID(state_id(connection)), name))
+
+
+def state_id(connection: Connection) -> str:
+    """The id with which this database was born."""
+    return str(connection.execute("SELECT state_id FROM unit").fetchone()[0])
+
+
+def _weigh(
+    connection: Connection, destination: str, unit: str, receipt: Receipt, asked: Question | None
+) -> Verdict:
     if receipt.unit != unit:
-        return _alarmed(connection, Ignored(Why.ANOTHER_UNIT))
+        return Ignored(Why.ANOTHER_UNIT)
     if epochs.is_closed(connection, receipt.epoch):
         return Ignored(Why.CLOSED_EPOCH)
     state = load(connection, destination, receipt.epoch, receipt.lane)
     if state is None:
-        return _alarmed(connection, Ignored(Why.UNKNOWN_EPOCH))
+        return Ignored(Why.UNKNOWN_EPOCH)
     verdict = settle(
         state,
         receipt,
         lambda seq: hash_at(connection, receipt.epoch, receipt.lane, seq),
         _retired(connection, destination),
-        fresh=fresh,
+        fresh=_proven(connection, destination, receipt, asked),
     )
     if isinstance(verdict, RestoredCopy):
         epochs.fork(connection, destination, "the centre knows more of this unit than it does")
@@ -46,7 +104,23 @@ def apply(
         _save(connection, destination, verdict)
         for held in receipt.chunks:
             _hold(connection, destination, receipt.central_epoch, held)
-    return _alarmed(connection, verdict)
+    return verdict
+
+
+def _proven(
+    connection: Connection, destination: str, receipt: Receipt, asked: Question | None
+) -> bool:
+    """Whether what the receipt says is of now: an answer given while our belief stood (C-8.3).
+
+    An answer to a question of before that belief could be of a centre that was since replaced.
+    """
+    believed = present(connection, destination)
+    if receipt.central_epoch == believed:
+        return True
+    if receipt.answers is None:
+        return False
+    of_link = asked is not None and asked == Question(receipt.answers, believed)
+    return of_link or receipt.answers == carried_session(connection, destination)
 
 
 def load(connection: Connection, destination: str, epoch: str, lane: str) -> LaneState | None:
@@ -112,12 +186,8 @@ _WORDS = {
     Why.UNPROVEN: "a receipt of another centre that answers no question of ours was ignored",
     Why.UNKNOWN_EPOCH: "a receipt for an epoch this unit never had was ignored",
 }
-
-
-def _alarmed(connection: Connection, verdict: Verdict) -> Verdict:
-    if isinstance(verdict, Ignored) and verdict.why.alarming:
-        alarm(connection, f"receipt-{verdict.why}", _WORDS[verdict.why])
-    return verdict
+_NEVER = frozenset({Why.IMPOSSIBLE, Why.ANOTHER_UNIT})
+"""What no genuine receipt of any age says."""
 
 
 def _retired(connection: Connection, destination: str) -> frozenset[str]:

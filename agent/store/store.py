@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Database
 
+from agent.damage import opening, salvage, witness
 from agent.errors import Conflict, StoreBroken, StoreBusy, StoreFull
-from agent.store import epochs, frames, log, schema
+from agent.store import epochs, frames, log, schema, settling
 from agent.store.connection import FULL, Connection, open_reader, open_writer
 from agent.store.keys import sync_folder
 from agent.store.outbox import StoreOutbox
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from agent.event import Event
     from drivers.base import Device, RawFrame, Stored
     from sync.contract.hello import Origin
+    from sync.contract.receipt import Receipt
+    from sync.lane import Verdict
 
 
 class Store:
@@ -49,16 +52,20 @@ class Store:
     def open(cls, folder: Path, key: str, unit: str, origin: Origin) -> Store:
         """Open a state folder, or bring it to life; migrate it where that is due.
 
-        Raises StoreBusy for a folder that another agent works on, StoreBroken for a damaged
-        file, another key, or a folder that belongs to another unit or origin.
+        A damaged database is set aside first (`agent.damage`), and a new one begun. Raises
+        StoreBusy for a folder that another agent works on, StoreBroken for another key, a
+        failing disk, or a folder that belongs to another unit or origin.
         """
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        lock = _take(folder)
+        lock = take(folder)
         try:
+            opening.clear_way(folder, key, unit, origin)
             connection = open_writer(folder, key)
             try:
                 _prepare(connection, unit, origin)
+                _register(connection, folder, key)
                 sync_folder(folder)
+                witness.keep(folder, key, connection, schema.NAMES)
                 reader = open_reader(folder, key)
             except BaseException:
                 connection.close()
@@ -97,13 +104,24 @@ class Store:
         except Conflict as conflict:
             await self._quarantine(captures[0], str(conflict))
             raise
-        for outbox in self._outboxes:
-            outbox.wake()
+        self.wake()
         return stored
+
+    async def settle_carried(self, destination: str, receipt: Receipt) -> Verdict:
+        """Apply a verified receipt that came in a file, in one transaction."""
+        verdict = await self.writer.write(
+            lambda connection: settling.apply_carried(connection, destination, self.unit, receipt)
+        )
+        self.wake()
+        return verdict
 
     async def tell(self, event: Event) -> None:
         """Store what the agent itself has to tell; returns after fsync. StoreFull, StoreBroken."""
         await self.writer.write(lambda connection: log.append_event(connection, event))
+        self.wake()
+
+    def wake(self) -> None:
+        """Something was stored: every outbox looks again."""
         for outbox in self._outboxes:
             outbox.wake()
 
@@ -135,7 +153,8 @@ def _record(connection: Connection, capture: Capture) -> Stored:
     return stored
 
 
-def _take(folder: Path) -> int:
+def take(folder: Path) -> int:
+    """Hold a state folder alone until the descriptor is closed; StoreBusy."""
     file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o640)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -152,19 +171,19 @@ def _prepare(connection: Connection, unit: str, origin: Origin) -> None:
     database = Database(connection)
     known = {each.name for each in schema.store.applied(database)}
     if newer := known - set(schema.NAMES):
-        raise StoreBroken(
-            f"the database was written by a newer qafila (it knows {', '.join(sorted(newer))}): "
-            "install that version"
-        )
+        raise StoreBroken(opening.newer_version(newer))
     schema.store.apply(database)
     row = connection.execute("SELECT name, origin FROM unit").fetchone()
     if row is None:
         _bear(connection, unit, origin)
     elif tuple(row) != (unit, origin):
-        raise StoreBroken(
-            f"the state folder belongs to unit {row[0]} ({row[1]}), not to {unit} ({origin}): "
-            "set $.unit.name and $.unit.origin to match, or use another folder"
-        )
+        raise StoreBroken(opening.another_unit(tuple(row), (unit, origin)))
+
+
+def _register(connection: Connection, folder: Path, key: str) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    salvage.register(folder, connection, key)
+    connection.execute("COMMIT")
 
 
 def _bear(connection: Connection, unit: str, origin: Origin) -> None:

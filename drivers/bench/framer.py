@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from drivers.bench.layout import Layout, Lines
-from drivers.framing import Skipped
+from drivers.framing import StreamFramer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,55 +39,33 @@ class Frame:
     counter: int | None = None
 
 
-Event = Frame | Skipped
 _Judgement = Frame | Reason | None
 
 
-class Framer:
+class Framer(StreamFramer[Frame]):
     """Finds the frames of one layout. Holds less than a frame, or a line, between two calls.
 
-    A frame that fails costs one byte (a line: the line), so that one hidden behind a false
-    start is still found. Every byte fed leaves in exactly one event. `torn`: the stream was
-    joined anywhere, so that the first line may be the end of one and is no sample.
+    A frame that fails costs one byte, a line the line. `torn`: the stream was joined anywhere,
+    so that the first line may be the end of one and is no sample.
     """
 
+    CUT = Reason.CUT
+
     def __init__(self, layout: Layout | Lines, *, torn: bool = False) -> None:
-        self._buffer = bytearray()
-        self._judge: Callable[[bytes], tuple[_Judgement, int]]
+        super().__init__()
+        self._step = 1
+        self._look: Callable[[bytes], tuple[_Judgement, int]]
         if isinstance(layout, Lines):
-            self._judge = _Text(layout, torn=torn).judge
+            self._look = _Text(layout, torn=torn).judge
         else:
-            self._judge = _Binary(layout).judge
+            self._look = _Binary(layout).judge
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Take bytes as they came; give what they completed, in order. Raises nothing."""
-        self._buffer += chunk
-        return self._scan(ended=False)
+    def _judge(self, at: int) -> Frame | str | None:
+        found, self._step = self._look(bytes(self._buffer[at : at + LONGEST_LINE + 1]))
+        return found
 
-    def close(self) -> list[Event]:
-        """No more bytes belong to what came before: give frames that hid behind a cut one."""
-        return self._scan(ended=True)
-
-    def _scan(self, *, ended: bool) -> list[Event]:
-        events: list[Event] = []
-        held = bytes(self._buffer)
-        at = start = 0
-        why: Reason | None = None
-        while at < len(held):
-            found, size = self._judge(held[at : at + LONGEST_LINE + 1])
-            if found is None and not ended:
-                break
-            if isinstance(found, Frame):
-                events += _skipped(held[start:at], why)
-                events.append(found)
-                at += size
-                start, why = at, None
-            else:
-                why = why or found or Reason.CUT
-                at += size or 1
-        events += _skipped(held[start:at], why)
-        del self._buffer[:at]
-        return events
+    def _next_start(self, at: int) -> int:
+        return at + (self._step or 1)
 
 
 class _Binary:
@@ -138,7 +116,3 @@ class _Text:
         if int(word) > self._lines.highest:
             return Reason.RANGE, len(raw)
         return Frame(raw, (int(word),)), len(raw)
-
-
-def _skipped(raw: bytes, why: Reason | None) -> list[Event]:
-    return [Skipped(raw, why)] if why is not None and raw else []

@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from drivers.framing import Skipped
+from drivers.framing import Skipped, StreamFramer
 
 MAGIC = b"DBLK"
 OVERHEAD = 32
@@ -58,47 +58,15 @@ def encode(seq: int, t_ms: int, channel: int, payload: bytes, count: int, flags:
     return head + payload + _CHECKSUM.pack(zlib.crc32(head + payload))
 
 
-class Framer:
+class Framer(StreamFramer[Block]):
     """Finds blocks in a stream. Holds less than `LONGEST` bytes between two calls.
 
-    A failed block costs one byte: the search goes on at its second, so that a block hidden
-    behind a false start is still found. Every byte fed leaves in exactly one event.
+    After a failed block the search goes on at its second byte.
     """
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
+    CUT = Reason.CUT
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Take bytes as they came; give what they completed, in order. Raises nothing."""
-        self._buffer += chunk
-        return self._scan(ended=False)
-
-    def close(self) -> list[Event]:
-        """No more bytes belong to what came before: give blocks that hid behind a cut one."""
-        return self._scan(ended=True)
-
-    def _scan(self, *, ended: bool) -> list[Event]:
-        events: list[Event] = []
-        at = 0
-        bad: tuple[int, Reason] | None = None
-        while at < len(self._buffer):
-            found = self._judge(at)
-            if found is None and not ended:
-                break
-            if isinstance(found, Block):
-                events += self._skipped(bad, at)
-                bad = None
-                events.append(found)
-                at += len(found.raw)
-            else:
-                bad = bad or (at, found or Reason.CUT)
-                at = self._next_start(at + 1)
-        events += self._skipped(bad, at)
-        del self._buffer[:at]
-        return events
-
-    def _judge(self, at: int) -> Block | Reason | None:
-        """The block that begins at `at`, why there is none, or None while bytes are missing."""
+    def _judge(self, at: int) -> Block | str | None:
         left = len(self._buffer) - at
         if self._buffer[at : at + len(MAGIC)] != MAGIC[:left]:
             return Reason.NO_MAGIC
@@ -112,20 +80,14 @@ class Framer:
         return _checked(bytes(self._buffer[at : at + length]))
 
     def _next_start(self, at: int) -> int:
-        """The next place from `at` on where a block may begin, be it only its first byte."""
-        found = self._buffer.find(MAGIC, at)
+        """The next place behind `at` where a block may begin, be it only its first byte."""
+        found = self._buffer.find(MAGIC, at + 1)
         if found >= 0:
             return found
         for kept in range(len(MAGIC) - 1, 0, -1):
-            if len(self._buffer) - kept >= at and self._buffer.endswith(MAGIC[:kept]):
+            if len(self._buffer) - kept > at and self._buffer.endswith(MAGIC[:kept]):
                 return len(self._buffer) - kept
         return len(self._buffer)
-
-    def _skipped(self, bad: tuple[int, Reason] | None, end: int) -> list[Event]:
-        if bad is None:
-            return []
-        start, reason = bad
-        return [Skipped(bytes(self._buffer[start:end]), reason)]
 
 
 def _checked(raw: bytes) -> Block | Reason:

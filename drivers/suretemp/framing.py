@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
-from drivers.framing import Skipped
+from drivers.framing import Skipped, StreamFramer
 
 PREAMBLE = b"\x03\x02\x10"
 LONGEST = 256
@@ -56,45 +56,13 @@ def encode(command: bytes, kind: Type, content: bytes = b"") -> bytes:
     return body + bytes([-sum(body) % 256])
 
 
-class Framer:
-    """Finds frames in a stream. Holds less than one between two calls.
+class Framer(StreamFramer[Frame]):
+    """Finds frames in a stream; a failed one costs one byte."""
 
-    A failed frame costs one byte: the search goes on at its second, so that a frame hidden
-    behind a false start is still found. Every byte fed leaves in exactly one event.
-    """
+    CUT = Reason.CUT
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Take bytes as they came; give what they completed, in order. Raises nothing."""
-        self._buffer += chunk
-        return self._scan(ended=False)
-
-    def close(self) -> list[Event]:
-        """No more bytes belong to what came before: give frames that hid behind a cut one."""
-        return self._scan(ended=True)
-
-    def _scan(self, *, ended: bool) -> list[Event]:
-        events: list[Event] = []
-        held = bytes(self._buffer)
-        at = start = 0
-        why: Reason | None = None
-        while at < len(held):
-            found = _judge(held[at : at + _HEAD + LONGEST + 1])
-            if found is None and not ended:
-                break
-            if isinstance(found, Frame):
-                events += _skipped(held[start:at], why)
-                events.append(found)
-                at += len(found.raw)
-                start, why = at, None
-            else:
-                why = why or found or Reason.CUT
-                at += 1
-        events += _skipped(held[start:at], why)
-        del self._buffer[:at]
-        return events
+    def _judge(self, at: int) -> Frame | str | None:
+        return _judge(bytes(self._buffer[at : at + _HEAD + LONGEST + 1]))
 
 
 def _judge(window: bytes) -> Frame | Reason | None:
@@ -117,7 +85,3 @@ def _checked(raw: bytes, size: int) -> Frame | Reason | None:
     if sum(raw) % 256:
         return Reason.CHECKSUM
     return Frame(raw[3:5], Type(raw[5]), raw[_HEAD:-1], raw)
-
-
-def _skipped(raw: bytes, why: Reason | None) -> list[Event]:
-    return [Skipped(raw, why)] if why is not None and raw else []

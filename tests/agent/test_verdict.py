@@ -24,10 +24,12 @@ WELL: dict[str, Any] = {
         "confirmed": 12,
         "pending": 0,
         "refused": 0,
+        "lost": 0,
         "lanes": {"clinical": {"oldest_pending": None}, "urgent": {"oldest_pending": None}},
         "tray": 0,
         "quarantined": {"frames": 0, "reasons": {}},
         "alarms": [],
+        "damage": [],
     },
     "uplink": {
         "state": "connected",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -60,8 +61,9 @@ class Unit:
         self.settings = folder / "unit.toml"
         self.agents: list[subprocess.Popen[bytes]] = []
         folder.mkdir(parents=True, exist_ok=True)
-        make_key(self.state)
-        make_unit_key(self.state)
+        for make in (make_key, make_unit_key):
+            with contextlib.suppress(FileExistsError):  # a state folder that was made before
+                make(self.state)
         self.write(tables)
 
     def write(self, tables: str) -> None:

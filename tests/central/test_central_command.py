@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import uuid
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -212,6 +213,7 @@ def test_status_tells_lanes_counts_and_refusals(place: Path, unit: Twin) -> None
         "refused": 1,
         "lost": 0,
         "backed_up_through": None,
+        "closed": False,
     }
     assert (shown["records"], shown["blobs_complete"], shown["blobs_incomplete"]) == (3, 2, 1)
     assert shown["refused_records"] == {"unreadable": 1}
@@ -221,6 +223,27 @@ def test_status_tells_lanes_counts_and_refusals(place: Path, unit: Twin) -> None
     assert f"clinical of {unit.epoch}: 4 of 4, taken 3, refused 1, lost 0" in text
     assert "refused records: unreadable 1" in text
     assert "senders not enrolled: unit 1" in text
+
+
+def test_status_tells_what_a_damaged_unit_will_never_send(place: Path, unit: Twin) -> None:
+    """C-9.12: in words and in figures."""
+    fill(place, unit)
+    old, unit.epoch, unit.lanes = unit.epoch, str(uuid.uuid4()), {}
+    closed = {"epoch": old, "lane": "clinical", "through": 9, "lost": [[3, 4], [7, 8]]}
+    film = json.loads(done("status", place, "--json"))["units"][0]["blobs_incomplete"]
+    with closing(open_store(place)) as store:
+        blob = store.blobs.incomplete(unit.unit, 1)[0].sha256.hex()
+        gone = new_line("blob-lost", **{"blob-lost": {"sha256": blob, "reason": "damaged"}})
+        unit.write(new_line("epoch-closed", **{"epoch-closed": closed}), gone, lane="background")
+        Ledger(store).commit([unit.batch(1, 2, "background")])
+    text = done("status", place)
+    line = (
+        f"clinical of {old}: 4 of 4, taken 3, refused 1, lost 2, closed: its database was damaged"
+    )
+    assert line in text
+    assert f"{film} incomplete (1 of them for ever)" in text
+    (shown,) = json.loads(done("status", place, "--json"))["units"]
+    assert [each["closed"] for each in shown["lanes"] if each["epoch"] == old] == [True]
 
 
 def test_export_writes_records_and_complete_blobs_within_its_target(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -194,6 +195,21 @@ async def test_service_is_restarted_where_that_is_permitted_and_else_a_remedy_is
     world.permits = False
     with pytest.raises(NotPossible, match=r"may not restart it.*systemctl restart bluetooth"):
         await stack.climb(Step.RESTART_SERVICE)
+
+
+async def test_bluez_that_was_restarted_is_noticed_by_the_next_look(address: str) -> None:
+    """It has forgotten our scan and our agent, and its adapter is called as before."""
+    async with AsyncExitStack() as life:
+        before = await life.enter_async_context(small_bluez(address))
+        async with open_stack(address) as stack:
+            assert await stack.adapter() == "hci0"
+            await life.aclose()
+            async with small_bluez(address) as after:
+                with pytest.raises(Unavailable, match="stopped or restarted"):
+                    await stack.adapter()
+                async with open_stack(address) as anew:
+                    assert await anew.adapter() == "hci0"
+                    assert before.agent == after.agent is not None
 
 
 async def test_bus_without_bluez_says_that_the_service_does_not_run(address: str) -> None:

@@ -1,88 +1,224 @@
-"""The outside ledger of the conservation oracle, and its verdict."""
+"""The outside ledger of the conservation oracle, and its verdict.
+
+It is kept by whoever asked the agent, in another process than the agent's, and says «saved» of
+nothing but what the agent answered with a record id.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sqlite3
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from central import report
-from tests.faults.feed import Written
-from tests.faults.power import told
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+CAMERA, STICK = "oracle-camera", "oracle-stick"
+"""What the two devices are called in the unit's settings."""
+NAMELESS = "oracle"
+"""Begins the name of every person here, and of no other."""
 
 
 class Said(StrEnum):
-    """What a unit said last of one reading."""
+    """What the agent said last of one reading."""
 
-    TRYING = "try"
+    NOTHING = "nothing"
     REFUSED = "refused"
-    SAVED = "ok"
+    SAVED = "saved"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reading says: digits as they were typed, its box, hex hashes of bytes and blobs."""
+
+    kind: str
+    values: tuple[str, ...]
+    box: str
+    raw: str
+    blobs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record of the centre; `by` is how it came, `name` who or what took it."""
+
+    record: str
+    by: str
+    name: str
+    reading: Reading
 
 
 @dataclass
 class Book:
-    """Every reading that was ever taken, by the hash of its raw bytes."""
+    """Everything that was asked of the agent, and what it answered."""
 
-    taken: dict[str, Written] = field(default_factory=dict)
+    entered: dict[str, Reading] = field(default_factory=dict)
     said: dict[str, Said] = field(default_factory=dict)
+    records: dict[str, str] = field(default_factory=dict)
+    shown: dict[str, str] = field(default_factory=dict)
+    """Of each frame that the camera shows, its hash and that of the picture made of it."""
+    photographed: set[str] = field(default_factory=set)
+    unanswered: int = 0
+    """Pictures that were asked for and neither saved nor refused, as far as anybody knows."""
+    on_stick: set[str] = field(default_factory=set)
 
-    def hear(self, line: str) -> None:
-        """Note down what the unit said; what was saved once stays saved."""
-        word, *rest = line.split()
-        if not line.endswith("\n") or word not in set(Said):
-            return
-        if word == Said.TRYING:
-            self.taken[rest[0]] = Written.read(rest)
-        if self.said.get(rest[0]) is not Said.SAVED:
-            self.said[rest[0]] = Said(word)
+    def ask(self, name: str, reading: Reading) -> None:
+        """A person is about to enter a reading; the name is used for this one only."""
+        self.entered[name], self.said[name] = reading, Said.NOTHING
+
+    def hear(self, name: str, answer: dict[str, Any] | None) -> None:
+        """Note down what the agent answered to an entry; None where it hung up."""
+        self.said[name] = said(answer)
+        if answer and self.said[name] is Said.SAVED:
+            self.records[name] = answer["record"]
+
+    def hear_camera(self, answer: dict[str, Any] | None) -> None:
+        """Note down what the agent answered when it was asked for a picture."""
+        match said(answer):
+            case Said.SAVED:
+                assert answer
+                self.photographed.add(answer["record"])
+            case Said.NOTHING:
+                self.unanswered += 1
 
     @property
-    def acknowledged(self) -> list[Written]:
-        """Every reading for which `record()` returned."""
-        return [self.taken[raw] for raw, said in self.said.items() if said is Said.SAVED]
+    def acknowledged(self) -> int:
+        """How many readings the agent called saved."""
+        return len(self.records) + len(self.photographed)
 
-    @property
-    def possible(self) -> set[Written]:
-        """Every reading that may be at the centre: one that was refused aloud may not."""
-        return {self.taken[raw] for raw, said in self.said.items() if said is not Said.REFUSED}
+
+def said(answer: dict[str, Any] | None) -> Said:
+    """What an answer means. Only a full disk, and a device that is away, say «not saved»."""
+    if answer is None:
+        return Said.NOTHING
+    if answer["ok"]:
+        return Said.SAVED
+    refusals = ("the disk is full", "takes no pictures", "no camera is sending", "camera went")
+    aloud = any(each in answer["error"] for each in refusals)
+    return Said.REFUSED if aloud else Said.NOTHING
 
 
 @dataclass(frozen=True)
 class Verdict:
     """`lost`: acknowledged and not at the centre as it was. `duplicates`: there twice, or there
-    without ever having been taken."""
+    without ever having been taken. `unsettled`: what the unit itself still waits for."""
 
     acknowledged: int
     at_centre: int
     lost: int
     duplicates: int
+    unsettled: int = 0
 
     @property
     def clean(self) -> bool:
-        """Whether everything is there exactly once, and nothing else is."""
-        return not (self.lost or self.duplicates)
+        """Whether everything is there exactly once, nothing else is, and the unit knows it."""
+        return not (self.lost or self.duplicates or self.unsettled)
 
 
-def judge(book: Book, folder: Path) -> Verdict:
+def judge(book: Book, folder: Path, unsettled: int = 0) -> Verdict:
     """Compare the book with what a centre's folder holds."""
-    blobs = {each.sha256: each.content_sha256 for each in report.blobs(folder) if each.complete}
-    there = [told(line, blobs) for _, _, line in report.lines(folder)]
-    copies = Counter(each.raw for each in there)
-    found, possible = set(there), book.possible
+    every = list(found(folder))
+    by = {way: [each for each in every if each.by == way] for way in ("entered", CAMERA, STICK)}
+    known = sum(map(len, by.values()))
     return Verdict(
-        acknowledged=len(book.acknowledged),
-        at_centre=len(there),
-        lost=sum(each not in found for each in book.acknowledged),
-        duplicates=sum(count - 1 for count in copies.values())
-        + sum(each not in possible for each in found)
+        acknowledged=book.acknowledged,
+        at_centre=known,
+        lost=_lost_entries(book, by["entered"]) + _lost_pictures(book, by[CAMERA]),
+        duplicates=_surplus_entries(book, by["entered"])
+        + _surplus_pictures(book, by[CAMERA])
+        + _surplus_imports(book, by[STICK])
+        + sum(each.by == "stranger" for each in every)
         + _told_twice(folder),
+        unsettled=unsettled,
     )
+
+
+def found(folder: Path) -> Iterator[Found]:
+    """Every record of a centre but what the agent has to tell of itself."""
+    blobs = {each.sha256: each.content_sha256 for each in report.blobs(folder) if each.complete}
+    for _, record, line in report.lines(folder):
+        told = json.loads(line, parse_float=str, parse_int=str)
+        if told["context"].get("method", "agent") != "agent":
+            yield _found(record, told, blobs)
+
+
+def _found(record: str, told: dict[str, Any], blobs: dict[str, str]) -> Found:
+    context = told["context"]
+    reading = Reading(
+        kind=told["kind"],
+        values=tuple(_values(told["entries"])),
+        box=context["box"] or "",
+        raw=told["raw"]["sha256"],
+        blobs=tuple(blobs.get(each["sha256"], "missing") for each in told["blobs"]),
+    )
+    device = (context["device"] or {}).get("name")
+    if context["method"] == "manual" and str(context["actor"]).startswith(NAMELESS):
+        return Found(record, "entered", context["actor"], reading)
+    return Found(record, device if device in {CAMERA, STICK} else "stranger", device, reading)
+
+
+def _values(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for entry in entries:
+        resource = entry["resource"]
+        for part in (resource, *resource.get("component", ())):
+            if "valueQuantity" in part:
+                yield part["valueQuantity"]["value"]
+
+
+def _lost_entries(book: Book, there: list[Found]) -> int:
+    held = {(each.name, each.record, each.reading) for each in there}
+    return sum(
+        (name, record, book.entered[name]) not in held for name, record in book.records.items()
+    )
+
+
+def _surplus_entries(book: Book, there: list[Found]) -> int:
+    copies = Counter(each.name for each in there)
+    possible = {name for name, word in book.said.items() if word is not Said.REFUSED}
+    return sum(count - 1 for count in copies.values()) + sum(
+        each.name not in possible or each.reading != book.entered[each.name] for each in there
+    )
+
+
+def _sound(book: Book, each: Found) -> bool:
+    """Whether it is one of the frames that the camera shows, and the picture made of it."""
+    made = book.shown.get(each.reading.raw)
+    return made is not None and each.reading.blobs == (made,)
+
+
+def _lost_pictures(book: Book, there: list[Found]) -> int:
+    held = {each.record for each in there if _sound(book, each)}
+    return len(book.photographed - held)
+
+
+def _surplus_pictures(book: Book, there: list[Found]) -> int:
+    """Pictures twice, of no frame, or more of them than the asking can account for."""
+    records = [each.record for each in there]
+    strange = [each for each in there if not _sound(book, each)]
+    unknown = len(set(records) - book.photographed) - book.unanswered
+    return len(records) - len(set(records)) + len(strange) + max(0, unknown)
+
+
+def _surplus_imports(book: Book, there: list[Found]) -> int:
+    """A stick tells its pictures again at every start: each is one reading for ever."""
+    copies = Counter(each.reading.raw for each in there)
+    return sum(count - 1 for count in copies.values()) + sum(
+        each.reading.raw not in book.on_stick or each.reading.blobs != (each.reading.raw,)
+        for each in there
+    )
+
+
+def digest(content: bytes) -> str:
+    """The hash by which bytes are known here, in hex."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def _told_twice(folder: Path) -> int:

@@ -43,6 +43,7 @@ class Fault(StrEnum):
     RECEIPTS_REPEATED = "receipts-repeated"
     RECEIPTS_REORDERED = "receipts-reordered"
     RECEIPTS_OLD = "receipts-old"
+    BITS_FLIPPED_ON_THE_WIRE = "bits-flipped-on-the-wire"
 
 
 OF_THE_DISK = {Fault.POWER_CUT, Fault.DISK_FULL, Fault.FSYNC_FAILED}
@@ -84,7 +85,7 @@ async def back(world: World, cut_after: float = inf) -> None:
     """Let the link stand again; the unit's kernel has a route."""
     await world.relay.cut()
     await world.relay.restore(cut_after)
-    world.tell_unit("route")
+    await world.tell_route()
 
 
 async def agent_killed(world: World) -> None:
@@ -140,7 +141,7 @@ async def fsync_failed(world: World) -> None:
 
 
 async def clock_stepped(world: World) -> None:
-    world.tell_unit("clock", world.chance.choice((-YEAR, -9 * 3600, 9 * 3600, YEAR, -60 * YEAR)))
+    world.step_clock(world.chance.choice((-YEAR, -9 * 3600, 9 * 3600, YEAR, -60 * YEAR)))
 
 
 async def link_cut(world: World) -> None:
@@ -219,6 +220,14 @@ async def receipts_old(world: World) -> None:
     await for_a_while(world, lambda receipt: world.chance.choice(world.old_receipts) + receipt)
 
 
+async def bits_flipped_on_the_wire(world: World) -> None:
+    """Batches, chunks, hellos and receipts arrive other than they were sent."""
+    world.flip_bits(world.chance.uniform(0.1, 0.6))
+    await asyncio.sleep(1.0)
+    world.mind(lambda receipt: receipt)
+    await back(world)
+
+
 async def for_a_while(world: World, change: Callable[[bytes], bytes]) -> None:
     world.mind(change)
     await asyncio.sleep(0.8)
@@ -244,6 +253,7 @@ FAULTS: dict[Fault, Callable[[World], Awaitable[None]]] = {
     Fault.RECEIPTS_REPEATED: receipts_repeated,
     Fault.RECEIPTS_REORDERED: receipts_reordered,
     Fault.RECEIPTS_OLD: receipts_old,
+    Fault.BITS_FLIPPED_ON_THE_WIRE: bits_flipped_on_the_wire,
 }
 
 

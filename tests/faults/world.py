@@ -20,7 +20,8 @@ from tests.brokers import HOST, Mosquitto
 from tests.faults.book import Book, Verdict, judge
 from tests.faults.disk import ROOT, VolatileDisk, why_not
 from tests.faults.scribe import Code
-from tests.sync.relay import CONNECT, PUBLISH, Packet, Relay, Way
+from tests.faults.staff import Staff
+from tests.sync.relay import CONNECT, PUBLISH, Packet, Relay, Way, payload_at
 from tests.sync.rig import Centre, CentreProcess
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ UNIT = "oracle-01"
 _CEILING = 60.0
 _PATIENCE = 150.0
 _OLD_RECEIPTS = 40
+_MQTT_5 = b"\x05"
 
 
 class World:
@@ -43,18 +45,26 @@ class World:
         self.disk = None if why_not() else VolatileDisk()
         self._place = tempfile.TemporaryDirectory(prefix="qafila-oracle-")
         self._here = Path(self._place.name)
-        self.centre = Centre(self._here / "centre")
+        self.centre = Centre(self._here / "centre", "simulated")
         self.broker = Mosquitto(self._here)
         self.relay = Relay(self.broker.port)
         self._centre_process: CentreProcess | None = None
         self._unit: asyncio.subprocess.Process | None = None
-        self._hearing: asyncio.Task[None] | None = None
-        self._lives = 0
+        self._working: asyncio.Task[None] | None = None
+        self.staff = Staff(self._here, self.chance, self.book)
         self._log = (self._here / "unit.log").open("ab")
         self.old_receipts: deque[bytes] = deque(maxlen=_OLD_RECEIPTS)
         self._dialect = b""
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._begin()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def _begin(self) -> None:
         if self.disk:
             self.disk.mount()
         self.broker.start()
@@ -62,13 +72,16 @@ class World:
         make_key(self._state)
         make_unit_key(self._state)
         self.centre.enrol(UNIT, load_unit_key(self._state))
+        await self.staff.camera.plug()
         self._write_settings()
         await self.start_centre()
         await self.start_unit()
-        return self
+        self._working = asyncio.create_task(self.staff.work())
 
     async def __aexit__(self, *_: object) -> None:
+        await self._let_rest()
         await self.kill_unit()
+        await self.staff.camera.unplug()
         await self.relay.cut()
         await self.kill_centre()
         self.broker.kill()
@@ -83,36 +96,32 @@ class World:
 
     def _write_settings(self) -> None:
         lines = [
-            f'[unit]\nname = "{UNIT}"\nstate = "{self._state}"\nruntime = "{self._here / "run"}"',
+            f'[unit]\nname = "{UNIT}"\norigin = "simulated"',
+            f'state = "{self._state}"\nruntime = "{self._here / "run"}"',
             f'[uplink]\nhost = "{HOST}"\nport = {self.relay.port}\nkeepalive = 5',
             f'centre_key = "{self.centre.folder / "central.pub"}"',
+            self.staff.settings(),
         ]
         (self._here / "unit.toml").write_text("\n".join(lines) + "\n", "utf-8")
 
     async def start_unit(self) -> None:
-        """Start the feeder; return once its store is open."""
-        self._lives += 1
-        name = f"{self._lives}-{self.chance.randrange(1 << 30)}"
-        words = (str(self._here / "unit.toml"), name, self._code.value)
+        """Start the agent; return once it answers at its control socket."""
+        words = (str(self._here / "unit.toml"), self._code.value)
         self._unit = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.faults.feeder", *words),
+            *(sys.executable, "-m", "tests.faults.launcher", *words),
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=self._log,
             stderr=self._log,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
-        assert self._unit.stdout
         async with asyncio.timeout(_CEILING):
-            first = await self._unit.stdout.readline()
-        assert first == b"ready\n", self.said()
-        self._hearing = asyncio.create_task(self._hear(self._unit.stdout))
-
-    async def _hear(self, output: asyncio.StreamReader) -> None:
-        while line := await output.readline():
-            self.book.hear(line.decode())
+            while await self.staff.ask("ping") is None:
+                assert self._unit.returncode is None, self.said()
+                await asyncio.sleep(0.05)
+        await self.staff.arrive()
 
     async def kill_unit(self) -> None:
-        """kill -9; what it had said before still counts."""
+        """kill -9; what it had answered before still counts."""
         if self._unit is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -120,19 +129,21 @@ class World:
         await self.unit_ends()
 
     async def unit_ends(self) -> None:
-        """Wait until the unit has ended by itself."""
+        """Wait until the agent has ended, by itself or killed."""
         assert self._unit
-        assert self._hearing
         async with asyncio.timeout(_CEILING):
             await self._unit.wait()
-            await self._hearing
         self._unit = None
 
-    def tell_unit(self, *words: object) -> None:
-        """Say a line to the feeder."""
+    def step_clock(self, seconds: int) -> None:
+        """Set the wall clock of the agent's computer off by so many seconds."""
         assert self._unit
         assert self._unit.stdin
-        self._unit.stdin.write((" ".join(map(str, words)) + "\n").encode())
+        self._unit.stdin.write(f"clock {seconds}\n".encode())
+
+    async def tell_route(self) -> None:
+        """Let the agent try its link now, as it does when its kernel has a new route."""
+        await self.staff.ask("reconnect")
 
     async def start_centre(self) -> None:
         """Run `python -m central run`; return once it is subscribed."""
@@ -188,23 +199,57 @@ class World:
             self.old_receipts.clear()
         self._dialect = dialect
 
+    def flip_bits(self, odds: float) -> None:
+        """Let so many of the messages through with one bit of their payload flipped."""
+        self.mind(lambda receipt: receipt)
+        pass_on = self.relay.mind
+
+        def flip(packet: Packet) -> bytes:
+            content = bytearray(pass_on(packet))
+            if packet.kind == PUBLISH and self.chance.random() < odds:
+                start = payload_at(packet.content, has_properties=self._dialect == _MQTT_5)
+                if start < len(content):
+                    bit = self.chance.randrange(8 * start, 8 * len(content))
+                    content[bit // 8] ^= 1 << bit % 8
+            return bytes(content)
+
+        self.relay.mind = flip
+
     async def calm(self, patience: float = _PATIENCE) -> Verdict:
-        """End every fault and the feeding; wait until all is there, then a little longer."""
+        """End every fault and all work; wait until all is there, then a little longer."""
         self.mind(lambda receipt: receipt)
         self.relay._latency, self.relay._rate = 0.0, float("inf")
-        self.tell_unit("rest")
+        await self._let_rest()
         await self.relay.cut()
         await self.relay.restore()
-        self.tell_unit("route")
         deadline = time.monotonic() + patience
         while True:
-            verdict = await asyncio.to_thread(judge, self.book, self.centre.folder)
-            if not verdict.lost or time.monotonic() > deadline:
+            await self.tell_route()  # one that comes before the loss is noticed is forgotten
+            verdict = await self._verdict()
+            if not (verdict.lost or verdict.unsettled) or time.monotonic() > deadline:
                 break
-            self.tell_unit("route")  # one that comes before the loss is noticed is forgotten
             await asyncio.sleep(0.5)
         await asyncio.sleep(1.0)
-        return await asyncio.to_thread(judge, self.book, self.centre.folder)
+        return await self._verdict()
+
+    async def _let_rest(self) -> None:
+        """End all work, and hear the answers that are still to come."""
+        self.staff.resting.set()
+        working, self._working = self._working, None
+        if working:
+            await working
+
+    async def _verdict(self) -> Verdict:
+        return await asyncio.to_thread(
+            judge, self.book, self.centre.folder, await self._unsettled()
+        )
+
+    async def _unsettled(self) -> int:
+        """How many records and pictures the agent itself still waits for; it must be there."""
+        answer = await self.staff.ask("status")
+        assert answer, self.said()
+        store = answer["status"]["store"]
+        return int(store["pending"] + store["blobs_pending"])
 
     def said(self) -> str:
         """The end of what the processes logged."""

@@ -133,8 +133,10 @@ class Relay:
             with contextlib.suppress(OSError):
                 await self._read(way, reader, late)
             sent = asyncio.ensure_future(late.join())
-            await asyncio.wait({sent, sender}, return_when=asyncio.FIRST_COMPLETED)
-            sent.cancel()
+            try:
+                await asyncio.wait({sent, sender}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sent.cancel()
             if self._left < 0:
                 self._break()
         finally:
@@ -192,3 +194,18 @@ def take(way: Way, buffer: bytearray) -> Packet | None:
         size = int.from_bytes(content[at : at + 2])
         topic = content[at + 2 : at + 2 + size].decode()
     return Packet(way, kind, topic, content)
+
+
+def payload_at(publish: bytes, *, has_properties: bool) -> int:
+    """Where the payload of a PUBLISH begins; MQTT 5 has properties before it (MQTT 5, 3.3)."""
+    at = 1 + _length_of_varint(publish[1:])
+    at += 2 + int.from_bytes(publish[at : at + 2])
+    at += 2 if publish[0] & 0x06 else 0
+    if has_properties:
+        size = publish[at]  # ours are short: one byte holds their length
+        at += 1 + size
+    return at
+
+
+def _length_of_varint(content: bytes) -> int:
+    return next(at + 1 for at, byte in enumerate(content) if not byte & 0x80)

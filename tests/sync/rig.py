@@ -165,10 +165,10 @@ async def running(uplink: Uplink) -> AsyncIterator[Uplink]:
 class Centre:
     """A centre in a folder: as a ledger, as a receiver in a thread, or as a process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, origin: str = "clinical") -> None:
         self.folder = folder
         folder.mkdir()
-        create(folder, "clinical")
+        create(folder, origin)
         create_key(folder)
         self.key = load_key(folder)
 
