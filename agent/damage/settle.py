@@ -85,8 +85,11 @@ def tell(
 
 
 def torn_blobs(connection: Connection) -> list[bytes]:
-    """Blobs whose pieces are not the bytes that their name says. Reads every blob."""
-    names = connection.execute("SELECT sha256 FROM blob ORDER BY sha256").fetchall()
+    """Blobs whose pieces are not the bytes that their name says. Reads every blob.
+
+    One that no record names is on its way out, piece by piece, and is none of them.
+    """
+    names = connection.execute("SELECT DISTINCT sha256 FROM record_blob ORDER BY sha256").fetchall()
     return [bytes(sha256) for (sha256,) in names if not _is_whole(connection, sha256)]
 
 

@@ -204,7 +204,8 @@ def _let_go(connection: Connection, lane: Lane, row: tuple[int, str, bytes | Non
     seq, record, raw, own = row
     place = (lane.epoch, lane.lane, seq)
     connection.execute(
-        "INSERT INTO anchor (epoch, lane, seq, hash) VALUES (?, ?, ?, ?)", (*place, own)
+        "INSERT INTO anchor (epoch, lane, seq, hash) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (*place, own),
     )
     for table in ("reference", "record"):
         connection.execute(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agent.store import age
-from agent.store.outbox import read_blob
+from agent.store.backlog import read_blob
 from agent.store.retention import Retention
 from tests.agent.store.truck import STAMP
 
