@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TURNS = 30
-PER_READING = 96 << 10
+PER_READING = 112 << 10
 """Bytes written to files for one reading that is saved alone, checkpoints included."""
 
 
