@@ -31,7 +31,6 @@ class Truck:
         self.folder = folder
         self._ready = ready
         self._data = data
-        self._open = ExitStack()
         self._entered: Guest | None = None
 
     def __enter__(self) -> Self:
