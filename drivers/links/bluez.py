@@ -79,6 +79,10 @@ class BluezStack:
         with self._agent.expecting(address, ask):
             yield
 
+    def refused(self, address: str) -> bool:
+        """See `Stack.refused`."""
+        return self._agent.refused(address)
+
     async def bonded(self, address: str) -> bool:
         """See `Stack.bonded`."""
         return any(

@@ -121,6 +121,22 @@ async def test_passkey_is_refused_where_nobody_is_there_or_nobody_answers(
         assert await world.ask(who, "RequestPasskey", "o", cuff) == REJECTED
 
 
+async def test_refusal_is_told_once_and_for_its_device_alone(
+    world: World, stack: BluezStack
+) -> None:
+    """BlueZ lets the subscription hang that needs a bond: this is how the radio hears of it."""
+    cuff, who = world.device(CUFF), client(stack)
+    assert not stack.refused(CUFF)
+    assert await world.ask(who, "RequestConfirmation", "ou", cuff, 1) == REJECTED
+    assert stack.refused(CUFF)
+    assert not stack.refused(CUFF)
+    assert await world.ask(who, "RequestConfirmation", "ou", cuff, 1) == REJECTED
+    assert not stack.refused(OTHER)
+    async with stack.expecting(CUFF, nobody):
+        assert await world.ask(who, "RequestConfirmation", "ou", cuff, 1) is None
+    assert not stack.refused(CUFF)
+
+
 async def test_person_is_asked_no_more_once_bluez_has_cancelled(
     world: World, stack: BluezStack
 ) -> None:

@@ -94,11 +94,12 @@ class Qemu:
                 return answer["return"]
 
     def plug_serial(self, name: str, path: Path) -> None:
-        """Plug in a USB serial converter (FTDI) whose other end listens at a Unix socket."""
+        """Plug a USB serial converter (FTDI) into socket 2; its other end is a Unix socket."""
         address = {"type": "unix", "data": {"path": str(path)}}
         backend = {"type": "socket", "data": {"addr": address, "server": False}}
         self.tell("chardev-add", id=f"{name}-end", backend=backend)
-        self.tell("device_add", driver="usb-serial", bus="usb.0", chardev=f"{name}-end", id=name)
+        place = {"bus": "usb.0", "port": "2"}
+        self.tell("device_add", driver="usb-serial", chardev=f"{name}-end", id=name, **place)
 
     def unplug_serial(self, name: str) -> None:
         """Pull it out, whatever it is doing."""

@@ -38,11 +38,9 @@ class Ledger:
 
     def __init__(self) -> None:
         self.acknowledged: set[str] = set()
-        self._heard: set[str] = set()
 
     def keep(self, truck: Truck) -> None:
         """Listen until the machine dies."""
-        self._heard = set()
         self._listening = truck.guest.listen(f"python3 {LAB}/ledger.py")
         self._thread = threading.Thread(target=self._note, daemon=True)
         self._thread.start()
@@ -51,7 +49,6 @@ class Ledger:
         assert self._listening.stdout is not None
         for line in self._listening.stdout:
             if line.endswith("\n"):
-                self._heard.add(line.strip())
                 self.acknowledged.add(line.strip())
 
     def close(self) -> None:
@@ -59,11 +56,6 @@ class Ledger:
         self._listening.kill()
         self._thread.join(CEILING)
         self._listening.communicate()
-
-    @property
-    def heard(self) -> int:
-        """How many since `keep`."""
-        return len(self._heard)
 
 
 class Cut:
@@ -76,15 +68,15 @@ class Cut:
         self.truck = Truck(ready, folder, self.disk.drive)
         self.ledger = Ledger()
         self.devices: list[Device] = []
-        self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        self._open.enter_context(self.disk)
-        self._open.enter_context(self.truck)
-        kinds = ("cuff", "thermometer", "oximeter")
-        room = self.truck.room
-        self.devices = [room.device(kind, number) for number, kind in enumerate(kinds, 1)]
-        self.begin()
+        with ExitStack() as opened:
+            opened.enter_context(self.disk)
+            room = opened.enter_context(self.truck).room
+            kinds = ("cuff", "thermometer", "oximeter")
+            self.devices = [room.device(kind, number) for number, kind in enumerate(kinds, 1)]
+            self.begin()
+            self._open = opened.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,12 +91,12 @@ class Cut:
     def once(self, seed: int) -> tuple[int, int]:
         """Let them measure, pull the plug at a moment that the seed chooses, plug it in again."""
         chance = Random(seed)
-        already = self.ledger.heard
+        already = len(self.ledger.acknowledged)
         self.ledger.keep(self.truck)
         for device in self.devices:
             device.measure(4 + chance.randrange(8))
         wanted = AT_LEAST + chance.randrange(6)
-        eventually(lambda: self.ledger.heard >= min(wanted, already + wanted))
+        eventually(lambda: len(self.ledger.acknowledged) >= already + wanted)
         threading.Event().wait(chance.random())
         self.truck.leave()
         self.ledger.close()

@@ -20,7 +20,7 @@ UNIT = "qafila.service"
 @pytest.fixture(scope="module")
 def unit(truck: Truck) -> Truck:
     """A unit that was started without any device."""
-    truck.furnish("")
+    truck.furnish("", patient=False)
     truck.start()
     return truck
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STATE = "/var/lib/qafila"
 SETTINGS = "/etc/qafila/unit.toml"
+PATIENT = "/run/systemd/system/qafila.service.d"
 
 
 class Truck:
@@ -31,7 +32,6 @@ class Truck:
         self.folder = folder
         self._ready = ready
         self._data = data
-        self._open = ExitStack()
         self._entered: Guest | None = None
 
     def __enter__(self) -> Self:
@@ -71,8 +71,16 @@ class Truck:
         self.machine.start(self._ready.memory)
         self.guest.enter()
 
-    def furnish(self, settings: str, *, clock: bool = True) -> None:
-        """Set the clock and the unit's own settings, mount the readings; nothing runs yet."""
+    def furnish(self, settings: str, *, clock: bool = True, patient: bool = True) -> None:
+        """Set the clock and the unit's own settings, mount the readings; nothing runs yet.
+
+        A `patient` watchdog does not take an emulated processor that is busy for a stuck agent.
+        """
+        if patient:
+            self.guest.run(
+                f"mkdir -p {PATIENT}; printf '[Service]\\nWatchdogSec=10min\\n'"
+                f" > {PATIENT}/patient.conf; systemctl daemon-reload"
+            )
         if clock:
             self.guest.set_clock()
         given = self.guest.run(f"cat {SETTINGS}")
