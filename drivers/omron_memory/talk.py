@@ -8,6 +8,7 @@ its records at every visit, and one that was stored before is known by its own o
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from drivers.errors import Misconfigured, ProtocolFault
@@ -42,17 +43,28 @@ _ENDED: Final = "The cuff broke off before it had told all its records; it keeps
 _NOTHING: Final = "This part of the cuff's memory holds no record that is new."
 
 
-class MemoryTalk:
-    """One visit of a cuff that shows itself as `shown`.
+@dataclass(slots=True)
+class Past:
+    """What the visits so far leave to the next: it is all told anew, and a visit may be cut.
 
-    `refused` are the frames that earlier visits could not read, which are told anew every time.
+    `refused` are frames that could not be read; `address` is what was to be asked next.
     """
 
-    def __init__(self, shown: str | None, refused: set[bytes]) -> None:
+    refused: set[bytes] = field(default_factory=set)
+    address: int | None = None
+
+
+class MemoryTalk:
+    """One visit of a cuff that shows itself as `shown`: it goes on where the last one was cut."""
+
+    def __init__(self, shown: str | None, past: Past) -> None:
         self._shown = shown
-        self._refused = refused
+        self._past = past
         self._memory = memory_of(shown)
         self._left: deque[Block] = deque(self._memory.blocks() if self._memory else ())
+        addresses = [block.address for block in self._left]
+        if past.address in addresses:
+            self._left.rotate(-addresses.index(past.address))
         self._assembler = wire.Assembler()
         self._opening = True
         self._teaching = False
@@ -105,9 +117,9 @@ class MemoryTalk:
     def _read(self, whole: bytes, answer: Answer) -> Step:
         readings, faults = codec.records(answer, self._shown)
         say, farewell = self._go_on(answer)
-        reason = faults[0].reason if faults and whole not in self._refused else None
+        reason = faults[0].reason if faults and whole not in self._past.refused else None
         if faults:
-            self._refused.add(whole)
+            self._past.refused.add(whole)
         return Step(readings, reason, _NOTHING, say, farewell)
 
     def _go_on(self, answer: Answer) -> tuple[tuple[bytes, ...], bytes | None]:
@@ -117,6 +129,7 @@ class MemoryTalk:
         done = self._left.popleft()
         while answer.code and self._left and self._left[0].user == done.user:
             self._left.popleft()  # a user whom the cuff has never had: it gives none of it
+        self._past.address = self._left[0].address if self._left else None
         return self._ask(), None if self._left else wire.END
 
     def _ask(self) -> tuple[bytes, ...]:
