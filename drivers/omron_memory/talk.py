@@ -8,7 +8,7 @@ its records at every visit, and one that was stored before is known by its own o
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from drivers.errors import Misconfigured, ProtocolFault
@@ -45,12 +45,8 @@ _NOTHING: Final = "This part of the cuff's memory holds no record that is new."
 
 @dataclass(slots=True)
 class Past:
-    """What the visits so far leave to the next: it is all told anew, and a visit may be cut.
+    """What a visit that was cut leaves to the next: the address it would have asked for."""
 
-    `refused` are frames that could not be read; `address` is what was to be asked next.
-    """
-
-    refused: set[bytes] = field(default_factory=set)
     address: int | None = None
 
 
@@ -109,17 +105,15 @@ class MemoryTalk:
         except ProtocolFault as fault:
             return Step(refused=fault.reason, say=self._ask())
         if answer.kind == wire.READ_ANSWER:
-            return self._read(whole, answer)
+            return self._read(answer)
         if answer.kind == wire.START_ANSWER and not answer.code:
             return Step(empty=_DONE, say=self._ask())
         return Step(empty=_ENDED, fault=_ENDED)
 
-    def _read(self, whole: bytes, answer: Answer) -> Step:
+    def _read(self, answer: Answer) -> Step:
         readings, faults = codec.records(answer, self._shown)
         say, farewell = self._go_on(answer)
-        reason = faults[0].reason if faults and whole not in self._past.refused else None
-        if faults:
-            self._past.refused.add(whole)
+        reason = faults[0].reason if faults else None
         return Step(readings, reason, _NOTHING, say, farewell)
 
     def _go_on(self, answer: Answer) -> tuple[tuple[bytes, ...], bytes | None]:
