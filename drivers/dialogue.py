@@ -32,6 +32,7 @@ MOST_FRAMES = 4096
 """Frames of one visit: a memory of 250 records takes a tenth, a clip's minute a fifth."""
 MOST_REFUSED = 16
 """Refusals of one visit, after which it is clear that the device speaks otherwise."""
+_REFUSED_BEFORE = "It could not be read at an earlier visit either, and is kept since then."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,11 @@ def unit_time() -> datetime | None:
 
 
 class Dialogue:
-    """The driver of a device with a profile of its own."""
+    """The driver of a device with a profile of its own.
+
+    `refused` is what could not be read so far: a device that tells its whole memory at each
+    visit tells that, too, and nobody is to be told of it every time.
+    """
 
     def __init__(
         self,
@@ -64,6 +69,7 @@ class Dialogue:
         self.profile = profile
         self.clock = clock
         self.limits = limits or Limits()
+        self.refused: set[bytes] = set()
 
     @classmethod
     def of(cls, card: Card, profile: Profile, settings: dict[str, object]) -> Dialogue:
@@ -111,6 +117,7 @@ class _Visit:
         self._over = asyncio.Event()
         self._fault: DriverError | None = None
         self._count = self._refused = self._recorded = 0
+        self._known, self._refusals = frozenset(driver.refused), driver.refused
         self._shown: tuple[Value, ...] = ()
         self._patience: asyncio.Timeout | None = None
         self._latest = 0.0
@@ -261,16 +268,25 @@ class _Visit:
         if step.refused is not None:
             await self._refuse(frames, step.refused)
         elif not step.readings:
-            for number in numbers:
-                await self._sink.pass_over(number, step.empty or "")
+            await self._pass_over(frames, step.empty or "")
 
     async def _refuse(self, frames: Sequence[_Kept], reason: str) -> None:
-        for each in frames:
-            kept = self._frame(each.raw) if each.number is None else each.number
-            await self._sink.quarantine(kept, reason)
         self._refused += 1
         if self._refused >= MOST_REFUSED:
             self._give_up(ProtocolFault("The device speaks otherwise than its protocol."))
+        whole = b"".join(each.raw for each in frames)
+        if whole in self._known:
+            await self._pass_over(frames, _REFUSED_BEFORE)
+            return
+        self._refusals.add(whole)
+        for each in frames:
+            kept = self._frame(each.raw) if each.number is None else each.number
+            await self._sink.quarantine(kept, reason)
+
+    async def _pass_over(self, frames: Sequence[_Kept], reason: str) -> None:
+        for each in frames:
+            if each.number is not None:
+                await self._sink.pass_over(each.number, reason)
 
     async def _finish(self, stages: Sequence[asyncio.Task[None]]) -> None:
         self._over.set()

@@ -8,7 +8,7 @@ from drivers.card import card
 from drivers.dialogue import Dialogue
 from drivers.errors import Misconfigured
 from drivers.omron_memory.models import memory_of
-from drivers.omron_memory.talk import MemoryTalk
+from drivers.omron_memory.talk import MemoryTalk, Past
 from drivers.omron_memory.wire import END
 from drivers.talk import Keeping, Profile
 
@@ -34,13 +34,13 @@ _LOCK_WORDS: Final = (0x00, 0x01, 0x02, 0x11)
 
 def profile(model: str | None = None, settle: float = SETTLE_S) -> Profile:
     """The profile of a cuff; `model` is what the settings say, where the cuff does not."""
-    refused: set[bytes] = set()
+    past = Past()
     return Profile(
         listen=LISTEN[0],
         also_listen=(LOCK, *LISTEN[1:]),
         speak=SPEAK,
         speak_elsewhere=dict.fromkeys(_LOCK_WORDS, LOCK),
-        talk=lambda shown: MemoryTalk(model or shown, refused),
+        talk=lambda shown: MemoryTalk(model or shown, past),
         farewells=frozenset({END}),
         keeping=Keeping.REFUSED_ONLY,
         introduced=True,

@@ -8,6 +8,7 @@ its records at every visit, and one that was stored before is known by its own o
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from drivers.errors import Misconfigured, ProtocolFault
@@ -42,17 +43,24 @@ _ENDED: Final = "The cuff broke off before it had told all its records; it keeps
 _NOTHING: Final = "This part of the cuff's memory holds no record that is new."
 
 
+@dataclass(slots=True)
+class Past:
+    """What a visit that was cut leaves to the next: the address it would have asked for."""
+
+    address: int | None = None
+
+
 class MemoryTalk:
-    """One visit of a cuff that shows itself as `shown`.
+    """One visit of a cuff that shows itself as `shown`: it goes on where the last one was cut."""
 
-    `refused` are the frames that earlier visits could not read, which are told anew every time.
-    """
-
-    def __init__(self, shown: str | None, refused: set[bytes]) -> None:
+    def __init__(self, shown: str | None, past: Past) -> None:
         self._shown = shown
-        self._refused = refused
+        self._past = past
         self._memory = memory_of(shown)
         self._left: deque[Block] = deque(self._memory.blocks() if self._memory else ())
+        addresses = [block.address for block in self._left]
+        if past.address in addresses:
+            self._left.rotate(-addresses.index(past.address))
         self._assembler = wire.Assembler()
         self._opening = True
         self._teaching = False
@@ -97,17 +105,15 @@ class MemoryTalk:
         except ProtocolFault as fault:
             return Step(refused=fault.reason, say=self._ask())
         if answer.kind == wire.READ_ANSWER:
-            return self._read(whole, answer)
+            return self._read(answer)
         if answer.kind == wire.START_ANSWER and not answer.code:
             return Step(empty=_DONE, say=self._ask())
         return Step(empty=_ENDED, fault=_ENDED)
 
-    def _read(self, whole: bytes, answer: Answer) -> Step:
+    def _read(self, answer: Answer) -> Step:
         readings, faults = codec.records(answer, self._shown)
         say, farewell = self._go_on(answer)
-        reason = faults[0].reason if faults and whole not in self._refused else None
-        if faults:
-            self._refused.add(whole)
+        reason = faults[0].reason if faults else None
         return Step(readings, reason, _NOTHING, say, farewell)
 
     def _go_on(self, answer: Answer) -> tuple[tuple[bytes, ...], bytes | None]:
@@ -117,6 +123,7 @@ class MemoryTalk:
         done = self._left.popleft()
         while answer.code and self._left and self._left[0].user == done.user:
             self._left.popleft()  # a user whom the cuff has never had: it gives none of it
+        self._past.address = self._left[0].address if self._left else None
         return self._ask(), None if self._left else wire.END
 
     def _ask(self) -> tuple[bytes, ...]:

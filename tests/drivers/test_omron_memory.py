@@ -83,6 +83,9 @@ class Link:
     async def wait_closed(self) -> None:
         await self._gone.wait()
 
+    def hang_up(self) -> None:
+        self._gone.set()
+
     async def close(self) -> None:
         self._gone.set()
 
@@ -166,6 +169,24 @@ async def test_answer_that_is_garbled_is_asked_for_again() -> None:
     assert len(link.sink.quarantined) == len(wire.pieces(bytes(64)))
     first = [word for word in link.words if word[1:3] == wire.READ][:2]
     assert first[0] == first[1]
+
+
+async def test_visit_that_is_cut_is_gone_on_with_where_it_was() -> None:
+    cuff, driver, sink = Cuff(OLD, OLD_RECORDS, SECOND_USERS), dialogue(), MemorySink()
+    for _ in range(3):
+        link = Link(cuff, "HEM-7322T", sink)
+        answers = iter(range(22))
+
+        def hang_up(answer: bytes, link: Link = link, answers: Iterator[int] = answers) -> bytes:
+            if next(answers, None) is None:
+                link.hang_up()
+                return b""
+            return answer
+
+        link.garble = hang_up
+        await driver.run(link, sink)
+    slots = {(each.raw, each.user_slot) for each in sink.recorded}
+    assert slots == {(raw, 1) for raw in OLD_RECORDS} | {(raw, 2) for raw in SECOND_USERS}
 
 
 async def test_answer_without_an_end_of_garbage_ends_the_visit() -> None:
