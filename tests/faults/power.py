@@ -8,10 +8,13 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
-from contextlib import closing
-from dataclasses import dataclass, field
+import threading
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlcipher3 import dbapi2 as sqlite
@@ -24,6 +27,7 @@ from tests.faults.feed import Written
 from tests.faults.scribe import LANE, Code, State, open_scribe, purge_some
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from agent.store.connection import Connection
@@ -45,6 +49,8 @@ _SOUND = (
     "SELECT count(*) = count(kind) FROM record_blob LEFT JOIN record USING (epoch, lane, seq)",
     "SELECT count(*) = 0 FROM record LEFT JOIN raw ON sha256 = raw_sha256 WHERE sha256 IS NULL",
 )
+_BETWEEN = 0.04
+"""Seconds, at the most, between two looks of `cut_often`."""
 
 
 @dataclass
@@ -71,6 +77,10 @@ class Ledger:
     def wanted(self) -> list[Written]:
         """What must be there: the scribe takes a few at a time, so the first are the lowest."""
         return self.acknowledged[self.may_go :]
+
+    def copy(self) -> Ledger:
+        """What is known by now, while more is heard."""
+        return replace(self, acknowledged=list(self.acknowledged))
 
 
 @dataclass(frozen=True)
@@ -128,6 +138,60 @@ def cut_once(
         return judge(folder, ledger, state, seed)
 
 
+def cut_often(
+    seed: int, state: State, cuts: int, code: Code = Code.AS_IT_IS, base: Base | None = None
+) -> list[Outcome]:
+    """Run one scribe and look, again and again, at what a cut now would leave; then cut.
+
+    Each look is a power cut as any other: what the process had said before it must be there.
+    """
+    chance = random.Random(seed)
+    outcomes = []
+    with VolatileDisk() as disk:
+        ledger = Ledger()
+        if base is not None:
+            shutil.copytree(base.folder, disk.backing / "state")
+            ledger.acknowledged = list(base.readings)
+            _remount(disk)
+        with _scribe(disk, state, code, seed) as scribe:
+            hearing = threading.Thread(target=_hear, args=(scribe, ledger))
+            hearing.start()
+            begun = len(ledger.acknowledged)
+            quiet = state is State.MIGRATING
+            _await_beginning(disk, scribe, lambda: quiet or len(ledger.acknowledged) > begun)
+            for number in range(cuts - 1):
+                time.sleep(chance.uniform(0, _BETWEEN))
+                scribe.send_signal(signal.SIGSTOP)  # else it goes on while we look
+                known, image = ledger.copy(), disk.backing.parent / f"image-{number}"
+                image.mkdir()
+                disk.tell("image", image, chance.randrange(1 << 30))
+                outcomes.append(judge(image / "state", known, state, seed))
+                shutil.rmtree(image)
+                scribe.send_signal(signal.SIGCONT)
+            known = ledger.copy()
+            disk.cut(seed)
+            scribe.kill()
+            hearing.join()
+        return [*outcomes, judge(disk.backing / "state", known, state, seed)]
+
+
+def _hear(scribe: subprocess.Popen[str], ledger: Ledger) -> None:
+    assert scribe.stdout
+    for line in scribe.stdout:
+        ledger.hear(line)
+
+
+def _await_beginning(
+    disk: VolatileDisk, scribe: subprocess.Popen[str], begun: Callable[[], bool]
+) -> None:
+    """Wait until something changes on the disk, and something was said where it will be."""
+    deadline = time.monotonic() + _CEILING
+    while disk.tell("heal") == "0" or not begun():
+        if scribe.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the scribe never began: {_said(disk)}")
+        time.sleep(0.002)
+
+
 def _remount(disk: VolatileDisk) -> None:
     """Let the disk hold what was put into its backing."""
     kept = disk.backing.with_name("kept")
@@ -138,6 +202,21 @@ def _remount(disk: VolatileDisk) -> None:
 
 
 def _run_scribe(disk: VolatileDisk, ledger: Ledger, state: State, code: Code, seed: int) -> None:
+    with _scribe(disk, state, code, seed) as scribe:
+        assert scribe.stdout
+        for line in scribe.stdout:
+            ledger.hear(line)
+            if line.startswith("idle"):
+                disk.cut(seed)
+                break
+    if not disk.went_dark():
+        raise RuntimeError(f"the scribe ended before the power did: {_said(disk)}")
+
+
+@contextmanager
+def _scribe(
+    disk: VolatileDisk, state: State, code: Code, seed: int
+) -> Iterator[subprocess.Popen[str]]:
     words = (str(disk.folder / "state"), state.value, code.value, str(seed))
     with (
         (disk.backing.parent / "scribe.log").open("wb") as log,
@@ -149,19 +228,15 @@ def _run_scribe(disk: VolatileDisk, ledger: Ledger, state: State, code: Code, se
             text=True,
         ) as scribe,
     ):
-        assert scribe.stdout
         try:
-            for line in scribe.stdout:
-                ledger.hear(line)
-                if line.startswith("idle"):
-                    disk.cut(seed)
-                    break
+            yield scribe
         finally:
             scribe.kill()
             scribe.wait(_CEILING)
-    if not disk.went_dark():
-        said = (disk.backing.parent / "scribe.log").read_text("utf-8", "replace")
-        raise RuntimeError(f"the scribe ended before the power did: {said[-2000:]}")
+
+
+def _said(disk: VolatileDisk) -> str:
+    return (disk.backing.parent / "scribe.log").read_text("utf-8", "replace")[-2000:]
 
 
 def judge(folder: Path, ledger: Ledger, state: State, seed: int) -> Outcome:

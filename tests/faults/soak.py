@@ -2,8 +2,9 @@
 
     python -m tests.faults.soak SECONDS_TO_RUN SEED
 
-In turns: a campaign of the oracle, power cuts of the store alone, schedules of the simulation.
-Progress goes to the error output; the last line of the output is one JSON object, and the exit
+In turns: a campaign of the oracle, then power cuts of the store alone. Beside both, in a process
+of its own: schedules of the simulation. Progress goes to the error output; the last line of the
+output is one JSON object, and the exit
 code is 1 where anything was lost, doubled or broken.
 """
 
@@ -11,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,16 +26,26 @@ from pathlib import Path
 
 from tests.brokers import find_mosquitto
 from tests.faults import oracle
-from tests.faults.disk import why_not
-from tests.faults.power import Base, Outcome, cut_once, examine
+from tests.faults.disk import ROOT, why_not
+from tests.faults.power import Base, Outcome, cut_often, cut_once, examine
 from tests.faults.scribe import Code, State, learn_migration, open_scribe, record_some
-from tests.model.simulation import Simulation
 
 SHORTEST = 30.0
 _TURN = 60.0
-_OF_CUTS, _OF_SCHEDULES = 0.25, 0.3
-_TO_END = 0.1
-"""Parts of a turn: power cuts, schedules, and what a campaign needs to come to its end."""
+_OF_FAULTS = 0.4
+"""The part of a turn in which a campaign does faults; it then comes to its end, and the rest
+belongs to the power cuts."""
+_CUTS_A_SECOND = 0.4
+"""At the least, as long as there is time: 240 in the first ten minutes, on a busy machine too."""
+_CUTS = {
+    State.BORN: 1,
+    State.INGESTING: 8,
+    State.MIGRATING: 5,
+    State.DRAINING: 8,
+    State.IDLE: 3,
+}
+"""How many cuts one process goes through; a state that it is in but once takes one."""
+_CEILING = 60.0
 
 
 @dataclass
@@ -79,20 +92,46 @@ def soak(seconds: float, seed: int) -> Tally:
     """Run for so long."""
     tally, chance = Tally(seed), random.Random(seed)
     end = tally.begun + seconds
-    with tempfile.TemporaryDirectory(prefix="qafila-soak-") as place:
+    with (
+        tempfile.TemporaryDirectory(prefix="qafila-soak-") as place,
+        scheduling(seed, seconds) as schedules,
+    ):
         base = settled_unit(Path(place) / "state")
         learn_migration()
         while (left := end - time.monotonic()) > 0:
             turn = min(_TURN, left)
             if find_mosquitto() and left > SHORTEST / 2:
-                until = time.monotonic() + turn * (1 - _OF_CUTS - _OF_SCHEDULES - _TO_END)
-                campaign(tally, chance.randrange(1 << 30), max(until, time.monotonic() + 5))
-            left = end - time.monotonic()
-            cut_power(tally, chance, base, time.monotonic() + min(turn * _OF_CUTS, left))
-            left = end - time.monotonic()
-            schedule(tally, chance, time.monotonic() + min(turn * _OF_SCHEDULES, left))
-            tell(f"{tally.cuts} power cuts, {tally.schedules} schedules, {tally.line()}")
+                until = time.monotonic() + turn * _OF_FAULTS
+                campaign(tally, chance.randrange(1 << 30), until)
+            turn_ends = min(end, time.monotonic() + turn * (1 - _OF_FAULTS) / 2)
+            cut_power(tally, chance, base, turn_ends, end)
+            tell(f"{tally.cuts} power cuts, {tally.line()}")
+        count_schedules(tally, schedules)
     return tally
+
+
+def scheduling(seed: int, seconds: float) -> subprocess.Popen[str]:
+    """Begin to simulate, with what the machine has left."""
+    return subprocess.Popen(
+        ["nice", sys.executable, "-m", "tests.model.schedules", str(seed), str(seconds)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def count_schedules(tally: Tally, schedules: subprocess.Popen[str]) -> None:
+    """Hear what came of them; an end without a count is a broken promise as well."""
+    said, _ = schedules.communicate(timeout=_CEILING)
+    for line in said.splitlines():
+        word, rest = line.split(" ", 1)
+        if word == "broken":
+            tally.complain(f"simulation {rest}")
+        elif word == "schedules":
+            tally.schedules += int(rest)
+    if not tally.schedules:
+        tally.complain("the simulation did not run")
+    tell(f"{tally.cuts} power cuts, {tally.schedules} schedules")
 
 
 def campaign(tally: Tally, seed: int, until: float) -> None:
@@ -112,16 +151,29 @@ def campaign(tally: Tally, seed: int, until: float) -> None:
         tally.complain(f"{again}: {done.verdict}\n{done.said}")
 
 
-def cut_power(tally: Tally, chance: random.Random, base: Base, until: float) -> None:
-    """Cut the power of the store alone, in one state after the other."""
-    while time.monotonic() < until and not why_not():
-        for state in State:
+def cut_power(
+    tally: Tally, chance: random.Random, base: Base, turn_ends: float, end: float
+) -> None:
+    """Cut the power of the store alone, in one state after the other, as often as is due."""
+    while not why_not():
+        for state, cuts in _CUTS.items():
+            now = time.monotonic()
+            if now > end or (now > turn_ends and tally.cuts > _CUTS_A_SECOND * (now - tally.begun)):
+                return
             seed = chance.randrange(1 << 30)
             used = base if state is State.MIGRATING or chance.randrange(2) else None
             try:
-                count_cut(tally, cut_once(seed, state, Code.AS_IT_IS, base=used))
+                for outcome in _cut(seed, state, cuts, used):
+                    count_cut(tally, outcome)
             except RuntimeError as failure:
                 tally.complain(f"power cut {seed} while {state}: {failure}")
+
+
+def _cut(seed: int, state: State, cuts: int, base: Base | None) -> list[Outcome]:
+    """Cut at one operation by its number, or look often at what a cut would leave."""
+    if cuts == 1:
+        return [cut_once(seed, state, Code.AS_IT_IS, base=base)]
+    return cut_often(seed, state, cuts, base=base)
 
 
 def count_cut(tally: Tally, outcome: Outcome) -> None:
@@ -132,17 +184,6 @@ def count_cut(tally: Tally, outcome: Outcome) -> None:
     tally.duplicates += outcome.doubled
     if not outcome.clean:
         tally.complain(f"{outcome}")
-
-
-def schedule(tally: Tally, chance: random.Random, until: float) -> None:
-    """Simulate."""
-    while time.monotonic() < until:
-        seed = chance.randrange(1 << 40)
-        tally.schedules += 1
-        try:
-            Simulation(seed).run()
-        except AssertionError as broken:
-            tally.complain(f"simulation {seed}: {broken!r}")
 
 
 def settled_unit(folder: Path) -> Base:

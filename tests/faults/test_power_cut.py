@@ -17,7 +17,7 @@ from agent.errors import StoreBroken, StoreFull
 from agent.store import schema
 from tests.faults.disk import VolatileDisk, why_not
 from tests.faults.feed import take_reading, written
-from tests.faults.power import Base, Ledger, Outcome, cut_once, examine, judge
+from tests.faults.power import Base, Ledger, Outcome, cut_often, cut_once, examine, judge
 from tests.faults.scribe import Code, State, learn_migration, open_scribe, record_some
 from tests.faults.volatile import PAGE, Disk
 
@@ -65,7 +65,7 @@ def held(outcomes: list[Outcome]) -> None:
 @with_power
 @pytest.mark.parametrize("state", [State.IDLE, State.INGESTING, State.DRAINING, State.PURGING])
 def test_power_cut_loses_nothing_that_was_acknowledged(state: State) -> None:
-    held([cut_once(seed, state) for seed in range(4)])
+    held([cut_once(0, state), *cut_often(1, state, cuts=5)])
 
 
 @with_power
@@ -99,7 +99,8 @@ def test_harness_catches_a_migration_in_pieces(settled_unit: Base) -> None:
 @with_power
 @pytest.mark.parametrize("code", [Code.SYNCHRONOUS_NORMAL, Code.SAYS_SO_BEFORE_COMMIT])
 def test_harness_catches_the_mutant(code: Code, settled_unit: Base) -> None:
-    outcomes = [cut_once(seed, State.INGESTING, code, base=settled_unit) for seed in range(3)]
+    outcomes = [cut_once(0, State.INGESTING, code, base=settled_unit)]
+    outcomes += cut_often(1, State.INGESTING, 5, code, settled_unit)
     assert sum(each.lost for each in outcomes) > 0
 
 

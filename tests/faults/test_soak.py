@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ from tests.faults.book import Verdict
 from tests.faults.oracle import Campaign
 from tests.faults.power import Outcome
 from tests.faults.scribe import State
+from tests.model import schedules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,3 +76,20 @@ def test_what_a_campaign_or_a_cut_lost_is_counted(monkeypatch: pytest.MonkeyPatc
     soak.count_cut(tally, bad)
     assert tally.lost == 4
     assert tally.faults["power-cut-idle"] == 1
+
+
+def test_what_the_simulation_broke_is_counted() -> None:
+    tally = soak.Tally(1)
+    say = "print('broken 7 never settled'); print('schedules 12')"
+    with subprocess.Popen([sys.executable, "-c", say], stdout=subprocess.PIPE, text=True) as said:
+        soak.count_schedules(tally, said)
+    assert (tally.schedules, tally.clean) == (12, False)
+    silent = soak.Tally(1)
+    with subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE, text=True) as said:
+        soak.count_schedules(silent, said)
+    assert not silent.clean
+
+
+def test_schedules_are_run_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert schedules.main("1", "0.3") == 0
+    assert int(capsys.readouterr().out.split()[-1]) > 0

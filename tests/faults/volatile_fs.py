@@ -263,7 +263,7 @@ def listen(fs: VolatileFs, control: Path) -> None:
     while True:
         client, _ = server.accept()
         with client:
-            words = client.recv(200).decode().split()
+            words = client.recv(400).decode().split()
             client.sendall(fs.command(words).encode())
 
 
