@@ -57,6 +57,13 @@ WRONG = {
         f'{UNIT}{UPLINK}[uplink.tls]\nauthority = "/a"\ncertificate = "/c"',
         f'{UNIT}{UPLINK}[uplink.tls]\nauthority = "/a"\ncertificate = "/c"\nkey = "k"',
     ),
+    "$.export": (f"export = 3\n{UNIT}",),
+    "$.export.folder": tuple(f"{UNIT}{UPLINK}[export]\nfolder = {at}" for at in ('"stick"', "3")),
+    "$.export.centre_key": (
+        f"{UNIT}[export]",
+        f'{UNIT}[export]\nfolder = "/run/stick"',
+        f'{UNIT}[export]\ncentre_key = "c.pub"',
+    ),
     "$.bluetooth": (f"bluetooth = 1\n{UNIT}",),
     "$.bluetooth.radio": tuple(
         f'{UNIT}origin = "simulated"\n[bluetooth]\nradio = "{radio}"'
