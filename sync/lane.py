@@ -5,6 +5,7 @@ The same code serves the outbox on disk, the model in its tests and the simulati
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from sync.contract.ranges import Range, Ranges, clip, minus, union
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from sync.contract.receipt import Receipt, Refusal
 
@@ -95,6 +96,34 @@ class Settled:
 Verdict = Settled | RestoredCopy | Ignored
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The session of a hello, and the central epoch that was believed in when it was said."""
+
+    session: str
+    believed: str | None
+
+
+def standing_question(unit_state: str, believed: str | None) -> Question:
+    """The question that every file asks for as long as one central epoch is believed in (C-10.10).
+
+    It need not be kept: whoever forgets it derives it anew, from the UUID of his own database.
+    """
+    session = uuid.uuid5(uuid.UUID(unit_state), believed or "none yet")
+    return Question(str(session), believed)
+
+
+def proves(receipt: Receipt, believed: str | None, asked: Collection[Question]) -> bool:
+    """Whether what a receipt says is of now (C-8.3, C-10.10).
+
+    It is of the central epoch that is believed in, or answers a question that was asked under
+    this very belief: an answer to an older one could be of a centre that was since replaced.
+    """
+    if receipt.central_epoch == believed:
+        return True
+    return receipt.answers is not None and Question(receipt.answers, believed) in asked
+
+
 def settle(
     state: LaneState,
     receipt: Receipt,
@@ -106,9 +135,8 @@ def settle(
     """Weigh a verified receipt of this epoch and lane (contract, part 8).
 
     `hash_at` gives our chain's value at a seq (the genesis at 0); `retired` are the central
-    epochs that were followed by another. `fresh`: it answers a hello said under the present
-    belief, so it can't be an old one; only such a receipt may bring another central epoch
-    (C-8.3, C-10.10).
+    epochs that were followed by another. `fresh`: `proves` has said so; only such a receipt
+    may bring another central epoch (C-8.3).
     """
     same = receipt.central_epoch == state.central_epoch
     if receipt.central_epoch in retired:

@@ -122,7 +122,7 @@ def _stick(status: dict[str, Any]) -> list[tuple[str, str]]:
     if stick["state"] == "none":
         return []
     words = f"{stick['state']} {stick['detail']}".strip()
-    if "files" in stick:
+    if stick["files"] is not None:
         whole = stick["whole_seconds"]
         since = "never whole yet" if whole is None else f"whole {ago(whole)} ago"
         words += f"; {stick['files']} files, {since}{_lacking(stick)}"

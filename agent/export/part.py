@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from agent.export.desk import Desk, ExportVerbs
-from agent.export.tending import Tending
+from agent.export.tending import Tending, shown
 from agent.supervisor import keep
 from drivers.errors import Misconfigured
 
@@ -39,8 +39,9 @@ class ExportPart:
         """The stick as `status.json` carries it."""
         if self._tending is not None:
             return self._tending.shown()
-        state = "misconfigured" if self._wanted else "none"
-        return {"state": state, "detail": self._fault if self._wanted else ""}
+        if self._wanted:
+            return shown("misconfigured", self._fault, None, None)
+        return shown("none", "", None, None)
 
     def _open(self, store: Store, settings: Settings) -> Desk | None:
         try:

@@ -112,7 +112,7 @@ class StoreSource:
     def _hello(self, connection: Connection) -> Entry:
         hello = Hello(
             unit=self._unit,
-            session=settling.carried_session(connection, self._destination),
+            session=settling.carried_question(connection, self._destination).session,
             origin=self._origin,
             lanes=backlog.offers(connection, self._destination),
         )

@@ -61,20 +61,9 @@ class Tending:
             self._ending.set()
 
     def shown(self) -> dict[str, Any]:
-        """The stick as `status.json` carries it.
-
-        `whole_seconds` is how long ago everything that was pending then was on a stick.
-        """
-        whole, found = self._whole, self._carried
-        return {
-            "state": self._state,
-            "detail": self._detail,
-            "whole_seconds": None if whole is None else round(time.monotonic() - whole),
-            "files": found.files if found else 0,
-            "pending": found.pending if found else None,
-            "lacking": found.lacking if found else None,
-            "lacking_bytes": found.lacking_bytes if found else None,
-        }
+        """The stick as `status.json` carries it."""
+        age = None if self._whole is None else time.monotonic() - self._whole
+        return shown(self._state, self._detail, age, self._carried)
 
     async def _round(self) -> None:
         begun = time.monotonic()
@@ -158,6 +147,21 @@ class Tending:
         self._beat = time.monotonic()
         if self._ending.wait(_BREATH_S):
             raise StickFault(str(self._root), ENOENT, "the agent is stopping")
+
+
+def shown(
+    state: str, detail: str, whole_seconds: float | None, carried: Carried | None
+) -> dict[str, Any]:
+    """What `status.json` says of a stick: how long ago it was whole, and what it lacked last."""
+    return {
+        "state": state,
+        "detail": detail,
+        "whole_seconds": None if whole_seconds is None else round(whole_seconds),
+        "files": carried.files if carried else None,
+        "pending": carried.pending if carried else None,
+        "lacking": carried.lacking if carried else None,
+        "lacking_bytes": carried.lacking_bytes if carried else None,
+    }
 
 
 def _strange(carried: Carried) -> str:

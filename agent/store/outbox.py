@@ -17,6 +17,7 @@ from sync.contract.chunk import Chunk
 from sync.contract.fields import LANES
 from sync.contract.hello import Hello
 from sync.contract.ranges import minus
+from sync.lane import Question
 from sync.outbox import BatchParcel, ChunkParcel
 from sync.plan import BlobView, LaneView, Piece, Plan, Stretch
 
@@ -51,7 +52,7 @@ class StoreOutbox:
         self._origin = origin
         self._live_from: dict[tuple[str, str], int] = {}
         self._woken = asyncio.Event()
-        self._asked = settling.Question("", None)
+        self._asked = Question("", None)
 
     def wake(self) -> None:
         """Something was stored: whoever waits for it looks again."""
@@ -60,7 +61,7 @@ class StoreOutbox:
 
     async def hello(self, session: str) -> Hello:
         """Offer every lane of the present epoch; what comes later counts as live."""
-        self._asked = settling.Question(session, settling.present(self._reader, self._destination))
+        self._asked = Question(session, settling.present(self._reader, self._destination))
         offers = backlog.offers(self._reader, self._destination)
         for each in offers:
             self._live_from[each.epoch, each.lane] = each.last + 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,19 +10,24 @@ from agent.clock import now, utc_text
 from agent.store import epochs
 from sync.contract.fields import GENESIS
 from sync.contract.ranges import Ranges, union
-from sync.lane import Ignored, LaneState, RestoredCopy, Settled, Verdict, Why, settle
+from sync.lane import (
+    Ignored,
+    LaneState,
+    Question,
+    RestoredCopy,
+    Settled,
+    Verdict,
+    Why,
+    proves,
+    settle,
+    standing_question,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from agent.store.connection import Connection
     from sync.contract.receipt import Held, Receipt
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """The session of a hello, and the central epoch that was believed in when it was said."""
-
-    session: str
-    believed: str | None
 
 
 def apply(
@@ -34,7 +37,8 @@ def apply(
 
     `asked` is the newest hello of the link.
     """
-    verdict = _weigh(connection, destination, unit, receipt, asked)
+    questions = (asked, carried_question(connection, destination))
+    verdict = _weigh(connection, destination, unit, receipt, questions)
     if isinstance(verdict, Ignored) and verdict.why.alarming:
         alarm(connection, f"receipt-{verdict.why}", _WORDS[verdict.why])
     return verdict
@@ -46,7 +50,8 @@ def apply_carried(connection: Connection, destination: str, unit: str, receipt: 
     That it is old raises no alarm; and what it says is complete is so still, under the same
     central epoch.
     """
-    verdict = _weigh(connection, destination, unit, receipt, None)
+    questions = (carried_question(connection, destination),)
+    verdict = _weigh(connection, destination, unit, receipt, questions)
     if verdict == Ignored(Why.STALE):
         for held in receipt.chunks:
             if held.complete:
@@ -65,13 +70,9 @@ def present(connection: Connection, destination: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def carried_session(connection: Connection, destination: str) -> str:
-    """The session of every hello in a file, for as long as one central epoch is believed in.
-
-    It need not be kept: whoever forgets it derives it anew, weeks and restarts later.
-    """
-    name = f"{destination} {present(connection, destination) or ''}"
-    return str(uuid.uuid5(uuid.UUID(state_id(connection)), name))
+def carried_question(connection: Connection, destination: str) -> Question:
+    """What every file on a stick asks at present."""
+    return standing_question(state_id(connection), present(connection, destination))
 
 
 def state_id(connection: Connection) -> str:
@@ -80,7 +81,11 @@ def state_id(connection: Connection) -> str:
 
 
 def _weigh(
-    connection: Connection, destination: str, unit: str, receipt: Receipt, asked: Question | None
+    connection: Connection,
+    destination: str,
+    unit: str,
+    receipt: Receipt,
+    asked: Collection[Question],
 ) -> Verdict:
     if receipt.unit != unit:
         return Ignored(Why.ANOTHER_UNIT)
@@ -94,7 +99,7 @@ def _weigh(
         receipt,
         lambda seq: hash_at(connection, receipt.epoch, receipt.lane, seq),
         _retired(connection, destination),
-        fresh=_proven(connection, destination, receipt, asked),
+        fresh=proves(receipt, present(connection, destination), asked),
     )
     if isinstance(verdict, RestoredCopy):
         epochs.fork(connection, destination, "the centre knows more of this unit than it does")
@@ -105,22 +110,6 @@ def _weigh(
         for held in receipt.chunks:
             _hold(connection, destination, receipt.central_epoch, held)
     return verdict
-
-
-def _proven(
-    connection: Connection, destination: str, receipt: Receipt, asked: Question | None
-) -> bool:
-    """Whether what the receipt says is of now: an answer given while our belief stood (C-8.3).
-
-    An answer to a question of before that belief could be of a centre that was since replaced.
-    """
-    believed = present(connection, destination)
-    if receipt.central_epoch == believed:
-        return True
-    if receipt.answers is None:
-        return False
-    of_link = asked is not None and asked == Question(receipt.answers, believed)
-    return of_link or receipt.answers == carried_session(connection, destination)
 
 
 def load(connection: Connection, destination: str, epoch: str, lane: str) -> LaneState | None:

@@ -61,6 +61,13 @@ WRONG = {
     "$.retention.days": tuple(
         f"{UNIT}[retention]\ndays = {days}" for days in (0, -1, 3651, 1.5, '"30"', "false")
     ),
+    "$.export": (f"export = 3\n{UNIT}",),
+    "$.export.folder": tuple(f"{UNIT}{UPLINK}[export]\nfolder = {at}" for at in ('"stick"', "3")),
+    "$.export.centre_key": (
+        f"{UNIT}[export]",
+        f'{UNIT}[export]\nfolder = "/run/stick"',
+        f'{UNIT}[export]\ncentre_key = "c.pub"',
+    ),
     "$.bluetooth": (f"bluetooth = 1\n{UNIT}",),
     "$.bluetooth.radio": tuple(
         f'{UNIT}origin = "simulated"\n[bluetooth]\nradio = "{radio}"'

@@ -59,7 +59,57 @@ def alarm(last_seen: str) -> list[dict[str, Any]]:
     return [{"code": "receipt-x", "detail": detail, "last_seen": last_seen, "count": 3}]
 
 
+STICK = {
+    "state": "whole",
+    "detail": "",
+    "whole_seconds": 4,
+    "files": 3,
+    "pending": 2,
+    "lacking": 0,
+    "lacking_bytes": 0,
+}
+
+
+def stick(**changes: object) -> dict[str, Any]:
+    return STICK | changes
+
+
 REMARKS = [
+    ({"export": stick()}, None, ""),
+    ({"export": stick(state="none", whole_seconds=None), "store__pending": 2}, None, ""),
+    (
+        {"export": stick(state="asking", detail="it is full")},
+        Level.WARNING,
+        "the stick asks for somebody: it is full",
+    ),
+    (
+        {"export": stick(state="misconfigured", detail="copy central.pub"), "store__pending": 2},
+        Level.WARNING,
+        "the stick asks for somebody: copy central.pub",
+    ),
+    (
+        {
+            "export": stick(state="unavailable", detail="plug it in", whole_seconds=DAY * 2),
+            "store__pending": 2,
+        },
+        Level.WARNING,
+        "what waits is on one disk only, for 2 days: plug it in",
+    ),
+    (
+        {"export": stick(state="unavailable", whole_seconds=DAY), "store__pending": 2},
+        None,
+        "",
+    ),
+    ({"export": stick(state="unavailable", whole_seconds=DAY * 2)}, None, ""),
+    (
+        {
+            "export": stick(state="waiting", whole_seconds=None),
+            "store__pending": 2,
+            "store__lanes__clinical__oldest_pending": "2026-11-19T02:03:00Z",
+        },
+        Level.WARNING,
+        "what waits is on one disk only, for 3 days: waiting",
+    ),
     ({}, None, ""),
     ({"disk__free": (1 << 30) - 1}, Level.WARNING, "the disk is nearly full: 1023 MiB are left"),
     ({"disk__free": 1 << 30}, None, ""),
