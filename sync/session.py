@@ -204,9 +204,10 @@ class Session:
     async def _carry_bulk(self, parcel: Parcel, channel: str, frame: bytes) -> None:
         """Deliver within the room that the gate gave, and let the pace learn from it."""
         clock = asyncio.get_running_loop().time
-        self._pace.began(clock())
+        begun = clock()
+        self._pace.began(begun)
         if await self._deliver(parcel, channel, frame):
-            self._pace.delivered(len(frame), clock())
+            self._pace.delivered(len(frame), clock(), clock() - begun)
         else:
             self._pace.lost()
         self._gate.leave()

@@ -21,6 +21,7 @@ COMMANDS = {
     "consultation": "Open or close the consultation of a box.",
     "snapshot": "Take a picture with a dermatoscope.",
     "enter": "Enter by hand what a person measured.",
+    "ask": "Ask an expert at the centre, urgently, about readings.",
     "reconnect": "Try the link to the centre now, without waiting.",
     "reconcile": "Compare with the centre, day by day, what it has confirmed.",
     "decode": "Decode one captured frame, without hardware.",

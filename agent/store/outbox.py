@@ -14,7 +14,7 @@ from agent.store import settling
 from sync.contract.batch import gather, link
 from sync.contract.chunk import Chunk
 from sync.contract.hello import Hello, LaneOffer
-from sync.contract.ranges import clip, minus
+from sync.contract.ranges import clip, minus, normal
 from sync.outbox import BatchParcel, ChunkParcel
 from sync.plan import BlobView, LaneView, Piece, Plan, Stretch
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agent.store.connection import Connection
     from agent.store.writer import Writer
     from sync.contract.hello import Origin
+    from sync.contract.ranges import Range
     from sync.contract.receipt import Receipt
     from sync.lane import LaneState, Verdict
 
@@ -35,6 +36,28 @@ GROUP BY b.sha256
 ORDER BY min(CASE r.lane WHEN 'urgent' THEN 0 WHEN 'clinical' THEN 1 ELSE 2 END), min(r.seq)
 LIMIT ?
 """
+
+
+_PULLED = """
+WITH RECURSIVE pulled (record_id) AS (
+    SELECT record_id FROM reference WHERE epoch = ? AND lane = 'urgent' AND seq > ?
+    UNION
+    SELECT next.record_id FROM pulled JOIN identity AS i ON i.record_id = pulled.record_id
+    JOIN reference AS next ON next.epoch = i.epoch AND next.lane = i.lane AND next.seq = i.seq
+)
+SELECT i.lane, i.seq FROM pulled JOIN identity AS i ON i.record_id = pulled.record_id
+WHERE i.epoch = ?
+"""
+_ASKED_ABOUT = """
+SELECT b.sha256, b.size, coalesce(s.have, '[]')
+FROM reference AS f JOIN identity AS i ON i.record_id = f.record_id
+JOIN record_blob AS r ON r.epoch = i.epoch AND r.lane = i.lane AND r.seq = i.seq
+JOIN blob AS b ON b.sha256 = r.sha256
+LEFT JOIN blob_settled AS s ON s.sha256 = b.sha256 AND s.destination = ?
+WHERE f.lane = 'urgent' AND coalesce(s.complete, 0) = 0
+GROUP BY b.sha256 ORDER BY min(f.seq), min(i.seq) LIMIT ?
+"""
+"""What the requests that are not settled refer to, and the blobs of what any refers to."""
 
 
 class StoreOutbox:
@@ -129,15 +152,29 @@ class StoreOutbox:
         return found
 
     def _views(self) -> list[LaneView]:
+        lanes = self._lanes()
+        pulled = self._pulled([state for state, _, _ in lanes])
         return [
             LaneView(
                 state.epoch,
                 state.lane,
                 clip(state.pending, oldest, state.last),
                 self._live_from.get((state.epoch, state.lane), 1),
+                normal(pulled.get(state.lane, ())),
             )
-            for state, oldest, _ in self._lanes()
+            for state, oldest, _ in lanes
         ]
+
+    def _pulled(self, states: list[LaneState]) -> dict[str, list[Range]]:
+        """By lane, what a request that is not settled refers to, and what that refers to."""
+        pulled: dict[str, list[Range]] = {}
+        for state in states:
+            if state.lane == "urgent" and state.pending:
+                floor = state.pending[0][0] - 1
+                rows = self._reader.execute(_PULLED, (state.epoch, floor, state.epoch))
+                for lane, seq in rows.fetchall():
+                    pulled.setdefault(lane, []).append((seq, seq))
+        return pulled
 
     def _batch(self, plan: Plan, place: Stretch, budget: int) -> BatchParcel | None:
         """The sound records at the beginning of a stretch; None where the first isn't."""
@@ -163,7 +200,9 @@ class StoreOutbox:
         return BatchParcel(cut, gather(self._unit, cut.epoch, cut.lane, cut.first, before, lines))
 
     def _blobs(self) -> list[BlobView]:
-        rows = self._reader.execute(_BLOBS, (self._destination, _BLOBS_AT_ONCE)).fetchall()
+        """What is asked about urgently first; a blob may be named twice, and is in flight once."""
+        asked = (self._destination, _BLOBS_AT_ONCE)
+        rows = [*self._reader.execute(_ASKED_ABOUT, asked), *self._reader.execute(_BLOBS, asked)]
         return [
             BlobView(bytes(sha256), size, minus(((0, size - 1),), settling.ranges(have)))
             for sha256, size, have in rows
