@@ -22,7 +22,7 @@ class Pace:
 
     It climbs only where chunks do not queue: what is carried beside them shares the link, and a
     wider window would but take that share. `_least` is the shortest that chunks took, in seconds,
-    and their size; where they take a chunk's time more than that, the link is full.
+    and their size; where they take half a chunk's time more than that, the link is full.
 
     `window` is in chunks and never above `ceiling`, `chunk_size` in bytes; rates are bytes per
     second of a whole round (as many deliveries as the window is wide). A pause with nothing in
@@ -76,12 +76,12 @@ class Pace:
         own = size / max(rate, self.best)
         larger = max(0.0, size - self._least[1]) / max(rate, self.best)
         queued = took - self._least[0] - larger
-        if queued > 2 * own:
+        if queued > own:
             self.window = max(1, self.window - 1)
             return
         if rate > self.best * _GAIN:
             self.best, self._flat = rate, 0
-            if queued <= own:
+            if queued <= own / 2:
                 self._widen()
             return
         self._flat += 1
