@@ -14,6 +14,7 @@ import structlog
 from sqlcipher3 import dbapi2 as sqlite
 
 from agent import __version__, control, preview, status_file
+from agent.asking import ask
 from agent.board import Board
 from agent.clock import boot_id, now
 from agent.clock_watch import ClockWatch
@@ -214,6 +215,7 @@ class _Agent:
                 "close": self._close,
                 "snapshot": self._snapshot,
                 "enter": partial(enter, self._store),
+                "ask": partial(ask, self._store),
                 "reconnect": self._reconnect,
                 "reconcile": self._reconcile,
                 "reconciliation": self._reconciliation,

@@ -74,7 +74,8 @@ def build_uplink(
             will=Will("up/state", _state(store.unit, session, "offline")),
         )
 
-    return Uplink(store.outbox(DESTINATION), link, key, centre, impulse.wait, books)
+    cap = settings.uplink.bytes_per_second
+    return Uplink(store.outbox(DESTINATION), link, key, centre, impulse.wait, books, cap)
 
 
 def _broker(unit: str, origin: Origin, settings: UplinkSettings) -> Broker:

@@ -30,6 +30,7 @@ REMEDIES = {
     "$.uplink.host": "the name or address of the centre's broker",
     "$.uplink.port": "a whole number from 1 to 65535; 8883 is usual with TLS",
     "$.uplink.keepalive": "seconds, from 5 to 600",
+    "$.uplink.bytes_per_second": "a whole number from 1000 up; leave it out for no cap",
     "$.uplink.centre_key": "the absolute path of the centre's public key (PEM)",
     "$.uplink.tls.authority": "the absolute path of the authority's certificate (PEM)",
     "$.uplink.tls.certificate": "the absolute path of the unit's certificate (PEM)",

@@ -36,6 +36,7 @@ class Uplink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     centre_key: Path
     port: Port = 8883
     keepalive: Annotated[int, msgspec.Meta(ge=5, le=600)] = 30
+    bytes_per_second: Annotated[int, msgspec.Meta(ge=1000, le=1_000_000_000)] | None = None
     tls: Tls | None = None
 
 

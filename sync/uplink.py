@@ -10,6 +10,7 @@ import contextlib
 import random
 from typing import TYPE_CHECKING
 
+from sync.allowance import Allowance
 from sync.backoff import Backoff
 from sync.outbox import Link, LinkLost, LinkRefused, Outbox
 from sync.session import Session, UplinkState
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class Uplink:
-    """One destination. `connect` opens a link; `route` returns when the kernel has a new one."""
+    """One destination. `connect` opens a link; `route` returns when the kernel has a new one.
+
+    `cap` is the most bytes a second that go up, over all connections; None for no cap.
+    """
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class Uplink:
         centre_key: Ed25519PublicKey,
         route: Callable[[], Awaitable[None]],
         books: Books | None = None,
+        cap: int | None = None,
     ) -> None:
         self._outbox = outbox
         self._connect = connect
@@ -42,6 +47,7 @@ class Uplink:
         self._centre_key = centre_key
         self._route = route
         self._books = books
+        self._allowance = Allowance(cap)
         self.state = UplinkState()
 
     async def run(self) -> None:
@@ -73,8 +79,8 @@ class Uplink:
         return asyncio.get_running_loop().time() - session.greeted
 
     def _session(self, link: Link) -> Session:
-        parts = (self._outbox, self._key, self._centre_key, self.state, self._books)
-        return Session(link, *parts)
+        parts = (self._outbox, self._key, self._centre_key, self.state)
+        return Session(link, *parts, self._books, self._allowance)
 
 
 def _told_to_end() -> bool:

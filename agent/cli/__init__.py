@@ -23,6 +23,7 @@ COMMANDS = {
     "enter": "Enter by hand what a person measured.",
     "export": "Write what the centre lacks onto a stick, sealed.",
     "import-receipts": "Settle what the centre has written onto a stick.",
+    "ask": "Ask an expert at the centre, urgently, about readings.",
     "reconnect": "Try the link to the centre now, without waiting.",
     "reconcile": "Compare with the centre, day by day, what it has confirmed.",
     "decode": "Decode one captured frame, without hardware.",

@@ -11,6 +11,8 @@ from agent.clock import utc_text
 from agent.errors import Conflict
 from agent.event import event_line
 from agent.fhir import Subject, measured_at
+from agent.request import KIND, request_line
+from agent.request import summary as summary_of
 from drivers.base import Stored
 from sync.contract.batch import check_line, link
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from agent.capture import Capture
     from agent.event import Event
+    from agent.request import Request
     from agent.store.connection import Connection
     from drivers.base import Blob
 
@@ -80,6 +83,45 @@ def append_event(connection: Connection, event: Event) -> UUID:
     connection.execute(
         "INSERT INTO identity (record_id, epoch, lane, seq) VALUES (?, ?, ?, ?)",
         (str(record), *place[:3]),
+    )
+    return record
+
+
+def append_request(connection: Connection, request: Request) -> UUID:
+    """Store an urgent request and what it refers to; give its record id."""
+    record = uuid4()
+    line = request_line(request, record)
+    check_line(line)
+    place = _advance(connection, "urgent", line)
+    stamp, subject = request.stamp, request.subject
+    connection.execute(
+        "INSERT INTO record (epoch, lane, seq, prev_hash, hash, record_id, kind, line, boot, "
+        "mono_ns, wall, offset_min, clock, box, consultation, actor, origin, method, summary) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'manual', ?)",
+        (
+            *place,
+            str(record),
+            KIND,
+            line,
+            stamp.boot,
+            stamp.mono_ns,
+            utc_text(stamp.wall),
+            stamp.offset_min,
+            stamp.clock,
+            request.box,
+            subject.consultation if subject else None,
+            request.actor,
+            request.origin,
+            summary_of(request),
+        ),
+    )
+    connection.execute(
+        "INSERT INTO identity (record_id, epoch, lane, seq) VALUES (?, ?, ?, ?)",
+        (str(record), *place[:3]),
+    )
+    connection.executemany(
+        "INSERT INTO reference (epoch, lane, seq, record_id) VALUES (?, ?, ?, ?)",
+        ((*place[:3], each.record) for each in request.references),
     )
     return record
 

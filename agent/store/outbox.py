@@ -16,7 +16,7 @@ from agent.store.kept import owed
 from sync.contract.chunk import Chunk
 from sync.contract.fields import LANES
 from sync.contract.hello import Hello
-from sync.contract.ranges import minus
+from sync.contract.ranges import minus, normal
 from sync.lane import Question
 from sync.outbox import BatchParcel, ChunkParcel
 from sync.plan import BlobView, LaneView, Piece, Plan, Stretch
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agent.store.connection import Connection
     from agent.store.writer import Writer
     from sync.contract.hello import Origin
+    from sync.contract.ranges import Range
     from sync.contract.receipt import Receipt
     from sync.lane import LaneState, Verdict
 
@@ -37,6 +38,28 @@ WHERE due.lane = ?
 ORDER BY due.seq
 LIMIT ?
 """
+
+
+_PULLED = """
+WITH RECURSIVE pulled (record_id) AS (
+    SELECT record_id FROM reference WHERE epoch = ? AND lane = 'urgent' AND seq > ?
+    UNION
+    SELECT next.record_id FROM pulled JOIN identity AS i ON i.record_id = pulled.record_id
+    JOIN reference AS next ON next.epoch = i.epoch AND next.lane = i.lane AND next.seq = i.seq
+)
+SELECT i.lane, i.seq FROM pulled JOIN identity AS i ON i.record_id = pulled.record_id
+WHERE i.epoch = ?
+"""
+_ASKED_ABOUT = """
+SELECT due.sha256, b.size, coalesce(s.have, '[]')
+FROM reference AS f JOIN identity AS i ON i.record_id = f.record_id
+JOIN blob_due AS due ON due.lane = i.lane AND due.seq = i.seq AND due.epoch = i.epoch
+JOIN blob AS b ON b.sha256 = due.sha256
+LEFT JOIN blob_settled AS s ON s.sha256 = due.sha256 AND s.destination = ?
+WHERE f.lane = 'urgent'
+GROUP BY due.sha256 ORDER BY min(f.seq), min(i.seq) LIMIT ?
+"""
+"""What the requests that are not settled refer to, and the blobs of what any refers to."""
 
 
 class StoreOutbox:
@@ -119,15 +142,29 @@ class StoreOutbox:
 
     @translating()
     def _views(self) -> list[LaneView]:
+        lanes = self._lanes()
+        pulled = self._pulled([state for state, _, _ in lanes])
         return [
             LaneView(
                 state.epoch,
                 state.lane,
                 owed(self._reader, self._destination, state, oldest),
                 self._live_from.get((state.epoch, state.lane), 1),
+                normal(pulled.get(state.lane, ())),
             )
-            for state, oldest, _ in self._lanes()
+            for state, oldest, _ in lanes
         ]
+
+    def _pulled(self, states: list[LaneState]) -> dict[str, list[Range]]:
+        """By lane, what a request that is not settled refers to, and what that refers to."""
+        pulled: dict[str, list[Range]] = {}
+        for state in states:
+            if state.lane == "urgent" and state.pending:
+                floor = state.pending[0][0] - 1
+                rows = self._reader.execute(_PULLED, (state.epoch, floor, state.epoch))
+                for lane, seq in rows.fetchall():
+                    pulled.setdefault(lane, []).append((seq, seq))
+        return pulled
 
     @translating()
     def _batch(self, plan: Plan, place: Stretch, budget: int) -> BatchParcel | None:
@@ -143,12 +180,13 @@ class StoreOutbox:
 
     @translating()
     def _blobs(self) -> list[BlobView]:
-        """The most pressing blobs that wait, each once, in the order of what refers to them."""
+        """The most pressing blobs that wait, each once: what is asked about urgently first."""
         found: dict[bytes, BlobView] = {}
-        for lane in LANES:
+        asks = [(_ASKED_ABOUT, (self._destination,))]
+        asks += [(_BLOBS, (self._destination, lane)) for lane in LANES]
+        for sql, of in asks:
             left = _BLOBS_AT_ONCE - len(found)
-            rows = self._reader.execute(_BLOBS, (self._destination, lane, left)).fetchall()
-            for sha256, size, have in rows:
+            for sha256, size, have in self._reader.execute(sql, (*of, left)).fetchall():
                 whole, held = ((0, size - 1),), settling.ranges(have)
                 found.setdefault(bytes(sha256), BlobView(bytes(sha256), size, minus(whole, held)))
         return list(found.values())

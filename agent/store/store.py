@@ -20,10 +20,12 @@ from agent.store.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from uuid import UUID
 
     from agent.capture import Capture
     from agent.clock import Stamp
     from agent.event import Event
+    from agent.request import Request
     from drivers.base import Device, RawFrame, Stored
     from sync.contract.hello import Origin
     from sync.contract.receipt import Receipt
@@ -124,6 +126,13 @@ class Store:
         """Something was stored: every outbox looks again."""
         for outbox in self._outboxes:
             outbox.wake()
+
+    async def request(self, request: Request) -> UUID:
+        """Store an urgent request; returns its id after fsync. StoreFull, StoreBroken."""
+        record = await self.writer.write(lambda connection: log.append_request(connection, request))
+        for outbox in self._outboxes:
+            outbox.wake()
+        return record
 
     async def keep(self, frame: RawFrame, device: Device, box: str | None, stamp: Stamp) -> int:
         """Store a frame before it is decoded; returns its number after fsync. StoreFull."""

@@ -49,6 +49,9 @@ WRONG = {
     "$.uplink.port": tuple(
         f"{UNIT}{UPLINK}port = {port}" for port in (0, 65536, -1, 1.5, '"8883"', "true")
     ),
+    "$.uplink.bytes_per_second": tuple(
+        f"{UNIT}{UPLINK}bytes_per_second = {value}" for value in (999, 0, '"20000"', 20000.5)
+    ),
     "$.uplink.keepalive": tuple(f"{UNIT}{UPLINK}keepalive = {value}" for value in (4, 601, '"5"')),
     "$.uplink.tls": (f"{UNIT}{UPLINK}tls = true",),
     "$.uplink.tls.authority": (f'{UNIT}{UPLINK}[uplink.tls]\ncertificate = "/c"\nkey = "/k"',),

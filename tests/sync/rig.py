@@ -92,8 +92,9 @@ class Unit:
         self,
         connecting: Callable[[], AbstractAsyncContextManager[MqttLink]],
         route: Callable[[], Awaitable[None]] = no_route,
+        cap: int | None = None,
     ) -> Uplink:
-        return Uplink(self.outbox, connecting, self.key, self.centre_key, route)
+        return Uplink(self.outbox, connecting, self.key, self.centre_key, route, cap=cap)
 
     @contextlib.asynccontextmanager
     async def online(
