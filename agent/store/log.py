@@ -92,7 +92,7 @@ def append_request(connection: Connection, request: Request) -> UUID:
     record = uuid4()
     line = request_line(request, record)
     check_line(line)
-    place = _advance(connection, "urgent", line)
+    place = advance(connection, "urgent", line)
     stamp, subject = request.stamp, request.subject
     connection.execute(
         "INSERT INTO record (epoch, lane, seq, prev_hash, hash, record_id, kind, line, boot, "

@@ -182,7 +182,7 @@ class StoreOutbox:
     def _blobs(self) -> list[BlobView]:
         """The most pressing blobs that wait, each once: what is asked about urgently first."""
         found: dict[bytes, BlobView] = {}
-        asks = [(_ASKED_ABOUT, (self._destination,))]
+        asks: list[tuple[str, tuple[str, ...]]] = [(_ASKED_ABOUT, (self._destination,))]
         asks += [(_BLOBS, (self._destination, lane)) for lane in LANES]
         for sql, of in asks:
             left = _BLOBS_AT_ONCE - len(found)
