@@ -112,14 +112,6 @@ class Device:
         """What its display shows since it was last connected to."""
         return self.peripheral.passkey
 
-    def blank_display(self) -> None:
-        """Forget what was shown."""
-
-        def blank() -> None:
-            self.peripheral.passkey = None
-
-        self._room.call(blank)
-
     def lose_bonds(self) -> None:
         """As a device does that is reset."""
         self._room.call(self.peripheral.forget)

@@ -42,6 +42,14 @@ until ls -l /proc/$pid/fd | grep -q {port}; do sleep 0.05; done
 cat /proc/uptime
 """
 
+HOLD = """
+import os, time
+os.open("/dev/ttyUSB0", os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
+print("held", flush=True)
+time.sleep(3600)
+"""
+"""Whoever holds a port keeps its number from being given away again."""
+
 
 @pytest.fixture(scope="module")
 def unit(truck: Truck) -> Truck:
@@ -84,11 +92,11 @@ def test_thermometer_that_is_torn_out_in_mid_frame_is_read_as_another_tty(
     unit: Truck, thermometer: Thermometer
 ) -> None:
     thermometer.put_back()
-    held = "exec 9</dev/ttyUSB0; echo held; exec sleep 10000"
-    with_old_number_taken = unit.guest.listen(held)
+    with_old_number_taken = unit.guest.listen(f"python3 -c '{HOLD}'")
     try:
-        thermometer.measure(Decimal("311.15"))
-        thermometer.tear()
+        assert with_old_number_taken.stdout is not None
+        assert with_old_number_taken.stdout.readline() == "held\n"
+        thermometer.measure(Decimal("311.15"), torn=True)
         eventually(lambda: not thermometer.torn)
         unit.machine.unplug_serial("thermometer")
         eventually(lambda: unit.shown("box1-suretemp")["state"] == "unavailable")
@@ -106,9 +114,9 @@ def test_thermometer_that_is_torn_out_in_mid_frame_is_read_as_another_tty(
 def test_ports_belong_to_us_and_modem_manager_and_brltty_leave_them_alone(unit: Truck) -> None:
     guest = unit.guest
     guest.run("systemctl is-active ModemManager")
-    properties = guest.run("udevadm info --query=property /dev/ttyUSB1")
+    properties = guest.run("udevadm info -q property -n /dev/ttyUSB1")
     assert "ID_MM_DEVICE_IGNORE=1" in guest.run(
-        "udevadm info --query=property --path=$(udevadm info -q path /dev/ttyUSB1)/../../../.."
+        "port=$(udevadm info -q path -n /dev/ttyUSB1); udevadm info -q property -p ${port%/*/*/*/*}"
     )
     assert "ID_MM_PORT_IGNORE=1" in properties
     assert guest.run("stat -c '%G %a' /dev/ttyUSB1").split() == ["qafila", "660"]
@@ -125,7 +133,7 @@ def test_ecg_over_cdc_acm_is_recorded_whole(unit: Truck) -> None:
         ecg.record(SECONDS_OF_ECG)
         detach(unit, socket)
         lines = eventually(lambda: unit.centre.lines("box1-ecg") or None)
-        assert len(lines) == 1
+        assert [each["raw"]["sha256"] for each in lines] == [digest(ecg.said)]
         assert "ttyACM" not in unit.guest.run("journalctl --no-pager -o cat -u ModemManager")
 
 
