@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 RECOGNISED = 3.0
 """Seconds by the guest's clock, from the kernel's first word of the device to its port opened."""
 EMULATED = 4.0
-"""How many times as long a processor may take here that is emulated on a busy computer."""
+"""How many times as long an emulated processor may take, where the computer does nothing else."""
+QUIET = 0.7
+"""Seconds that Python takes to start on such a one (`testbed.md`, B); now more: it is as busy."""
 SECONDS_OF_ECG = 12.0
 THERMOMETER = """
 [[devices]]
@@ -73,6 +75,12 @@ def plug(unit: Truck, thermometer: Thermometer, port: str) -> float:
     return opened - float(told[-1])
 
 
+def start_of_python(unit: Truck) -> float:
+    """Seconds by the guest's clock: how busy this computer is."""
+    begin, end = unit.guest.run("cat /proc/uptime; python3 -c pass; cat /proc/uptime").splitlines()
+    return float(end.split()[0]) - float(begin.split()[0])
+
+
 def raws(unit: Truck, device: str) -> list[str]:
     return list(unit.centre.readings(device).elements())
 
@@ -80,9 +88,14 @@ def raws(unit: Truck, device: str) -> list[str]:
 def test_thermometer_is_recognised_and_read(
     unit: Truck, thermometer: Thermometer, tell: Callable[[str], None]
 ) -> None:
+    eventually(lambda: unit.shown("box1-suretemp")["state"] == "unavailable")
+    busy = max(1.0, start_of_python(unit) / QUIET)
     seconds = plug(unit, thermometer, "ttyUSB0")
-    tell(f"a thermometer was recognised after {seconds:.2f} s by the guest's clock")
-    assert seconds < RECOGNISED * EMULATED
+    tell(
+        f"a thermometer was recognised after {seconds:.2f} s by the guest's clock, "
+        f"on a computer {busy:.1f} times as slow as a quiet one"
+    )
+    assert seconds < RECOGNISED * EMULATED * busy
     thermometer.measure(Decimal("310.15"))
     (raw,) = eventually(lambda: raws(unit, "box1-suretemp") or None)
     assert raw in {digest(each) for each in thermometer.said}
