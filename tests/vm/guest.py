@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BOOT = 600.0
-CEILING = 300.0
+CEILING = 600.0
 """Seconds after which something that should have happened hasn't, on a machine that is busy."""
 
 

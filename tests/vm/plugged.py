@@ -63,17 +63,17 @@ class Thermometer:
         self._server.close()
         self._thread.join(30)
 
-    def measure(self, kelvin: Decimal) -> None:
-        """Someone takes a temperature; it is told until the probe is put back."""
+    def measure(self, kelvin: Decimal, *, torn: bool = False) -> None:
+        """Someone takes a temperature; it is told until the probe is put back.
+
+        If it is to be torn, the next answer ends in the middle, and none follows on this line.
+        """
+        self._torn = torn
         self._module.play(State.FINAL, kelvin)
 
     def put_back(self) -> None:
         """The probe is put back."""
         self._module.play(State.IDLE)
-
-    def tear(self) -> None:
-        """Tell the next answer in half, and then nothing."""
-        self._torn = True
 
     @property
     def torn(self) -> bool:
@@ -125,7 +125,7 @@ class Ecg(_Exported):
     def __init__(self) -> None:
         super().__init__(_HEALTHYPI6, "HealthyPi 6", "ECG0001")
         self.opened = threading.Event()
-        self.sent = 0
+        self.said = b""
         self._data: Any = self.device.add(
             CDCACM(on_open=lambda *_: self.opened.set(), on_close=lambda *_: self.opened.clear())
         )
@@ -136,7 +136,7 @@ class Ecg(_Exported):
         for second, raw in simulate(seconds):
             time.sleep(max(0.0, begin + second - time.monotonic()))
             self._data.write(raw)
-            self.sent += len(raw)
+            self.said += raw
 
 
 class _ButtonedControl(VideoControl):  # type: ignore[misc] # usbip carries no types

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bumble.controller import Controller
 
 T = TypeVar("T")
-CEILING = 300.0
+CEILING = 600.0
 _UNKNOWN_TO_BLUEZ = hci.LeFeatureMask.LL_PRIVACY | hci.LeFeatureMask.LE_EXTENDED_ADVERTISING
 """What bumble's controller claims and BlueZ then can't use (bumble issue 841)."""
 _START = datetime(2026, 11, 21, 8)  # noqa: DTZ001 - devices know no time zone
@@ -111,14 +111,6 @@ class Device:
     def passkey(self) -> int | None:
         """What its display shows since it was last connected to."""
         return self.peripheral.passkey
-
-    def blank_display(self) -> None:
-        """Forget what was shown."""
-
-        def blank() -> None:
-            self.peripheral.passkey = None
-
-        self._room.call(blank)
 
     def lose_bonds(self) -> None:
         """As a device does that is reset."""

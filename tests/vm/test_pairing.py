@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from drivers.lab.gatt_peripheral import Security
-from tests.vm.guest import CEILING, eventually
+from tests.vm.guest import eventually
 
 if TYPE_CHECKING:
     from tests.vm.room import Device
     from tests.vm.truck import Truck
+
+
+PROMPT = "the passkey shown on the device: "
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,8 @@ def test_oximeter_is_paired_by_the_passkey_that_it_shows(
 ) -> None:
     _, oximeter = devices
     oximeter.measure()
+    needs = "needs-pairing"
+    eventually(lambda: truck.shown("box1-oximeter")["state"] == needs, words="nobody is asked")
     pair(truck, oximeter)
     oximeter.await_told()
     truck.await_delivery(oximeter)
@@ -90,21 +94,18 @@ def test_stale_bond_of_an_oximeter_with_a_passkey_waits_for_a_person(
 
 
 def pair(truck: Truck, device: Device) -> None:
-    """What a person does: start the pairing, and type what the device shows, if it does."""
-    device.blank_display()
+    """What a person does: start the pairing, and type what the device shows, if that is asked."""
+    said = ""
     with truck.guest.talk(f"qafila devices pair {device.address}") as typed:
         assert typed.stdin is not None
-        eventually(lambda: device.passkey is not None or typed.poll() is not None)
-        if device.passkey is not None:
-            typed.stdin.write(f"{device.passkey:06d}\n")
-            typed.stdin.flush()
-        try:
-            said, wrong = typed.communicate(timeout=CEILING)
-        except subprocess.TimeoutExpired:
-            typed.kill()
-            raise
-    assert typed.returncode == 0, said + wrong
-    assert f"{device.address} is paired" in said
+        assert typed.stderr is not None
+        while letter := typed.stderr.read(1):
+            said += letter
+            if said.endswith(PROMPT):
+                passkey = eventually(lambda: device.passkey)
+                typed.stdin.write(f"{passkey:06d}\n")
+                typed.stdin.flush()
+    assert typed.returncode == 0, said
 
 
 def bond(truck: Truck, device: Device) -> str:

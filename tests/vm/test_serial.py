@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 RECOGNISED = 3.0
 """Seconds by the guest's clock, from the kernel's first word of the device to its port opened."""
 EMULATED = 4.0
-"""How many times as long a processor may take here that is emulated on a busy computer."""
+"""How many times as long an emulated processor may take, where the computer does nothing else."""
+QUIET = 0.7
+"""Seconds that Python takes to start on such a one (`testbed.md`, B); now more: it is as busy."""
 SECONDS_OF_ECG = 12.0
 THERMOMETER = """
 [[devices]]
@@ -41,6 +43,14 @@ pid=$(systemctl show --value -p MainPID qafila)
 until ls -l /proc/$pid/fd | grep -q {port}; do sleep 0.05; done
 cat /proc/uptime
 """
+
+HOLD = """
+import os, time
+os.open("/dev/ttyUSB0", os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
+print("held", flush=True)
+time.sleep(3600)
+"""
+"""Whoever holds a port keeps its number from being given away again."""
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +75,12 @@ def plug(unit: Truck, thermometer: Thermometer, port: str) -> float:
     return opened - float(told[-1])
 
 
+def start_of_python(unit: Truck) -> float:
+    """Seconds by the guest's clock: how busy this computer is."""
+    begin, end = unit.guest.run("cat /proc/uptime; python3 -c pass; cat /proc/uptime").splitlines()
+    return float(end.split()[0]) - float(begin.split()[0])
+
+
 def raws(unit: Truck, device: str) -> list[str]:
     return list(unit.centre.readings(device).elements())
 
@@ -72,9 +88,14 @@ def raws(unit: Truck, device: str) -> list[str]:
 def test_thermometer_is_recognised_and_read(
     unit: Truck, thermometer: Thermometer, tell: Callable[[str], None]
 ) -> None:
+    eventually(lambda: unit.shown("box1-suretemp")["state"] == "unavailable")
+    busy = max(1.0, start_of_python(unit) / QUIET)
     seconds = plug(unit, thermometer, "ttyUSB0")
-    tell(f"a thermometer was recognised after {seconds:.2f} s by the guest's clock")
-    assert seconds < RECOGNISED * EMULATED
+    tell(
+        f"a thermometer was recognised after {seconds:.2f} s by the guest's clock, "
+        f"on a computer {busy:.1f} times as slow as a quiet one"
+    )
+    assert seconds < RECOGNISED * EMULATED * busy
     thermometer.measure(Decimal("310.15"))
     (raw,) = eventually(lambda: raws(unit, "box1-suretemp") or None)
     assert raw in {digest(each) for each in thermometer.said}
@@ -84,11 +105,11 @@ def test_thermometer_that_is_torn_out_in_mid_frame_is_read_as_another_tty(
     unit: Truck, thermometer: Thermometer
 ) -> None:
     thermometer.put_back()
-    held = "exec 9</dev/ttyUSB0; echo held; exec sleep 10000"
-    with_old_number_taken = unit.guest.listen(held)
+    with_old_number_taken = unit.guest.listen(f"python3 -c '{HOLD}'")
     try:
-        thermometer.measure(Decimal("311.15"))
-        thermometer.tear()
+        assert with_old_number_taken.stdout is not None
+        assert with_old_number_taken.stdout.readline() == "held\n"
+        thermometer.measure(Decimal("311.15"), torn=True)
         eventually(lambda: not thermometer.torn)
         unit.machine.unplug_serial("thermometer")
         eventually(lambda: unit.shown("box1-suretemp")["state"] == "unavailable")
@@ -106,9 +127,9 @@ def test_thermometer_that_is_torn_out_in_mid_frame_is_read_as_another_tty(
 def test_ports_belong_to_us_and_modem_manager_and_brltty_leave_them_alone(unit: Truck) -> None:
     guest = unit.guest
     guest.run("systemctl is-active ModemManager")
-    properties = guest.run("udevadm info --query=property /dev/ttyUSB1")
+    properties = guest.run("udevadm info -q property -n /dev/ttyUSB1")
     assert "ID_MM_DEVICE_IGNORE=1" in guest.run(
-        "udevadm info --query=property --path=$(udevadm info -q path /dev/ttyUSB1)/../../../.."
+        "port=$(udevadm info -q path -n /dev/ttyUSB1); udevadm info -q property -p ${port%/*/*/*/*}"
     )
     assert "ID_MM_PORT_IGNORE=1" in properties
     assert guest.run("stat -c '%G %a' /dev/ttyUSB1").split() == ["qafila", "660"]
@@ -125,7 +146,7 @@ def test_ecg_over_cdc_acm_is_recorded_whole(unit: Truck) -> None:
         ecg.record(SECONDS_OF_ECG)
         detach(unit, socket)
         lines = eventually(lambda: unit.centre.lines("box1-ecg") or None)
-        assert len(lines) == 1
+        assert [each["raw"]["sha256"] for each in lines] == [digest(ecg.said)]
         assert "ttyACM" not in unit.guest.run("journalctl --no-pager -o cat -u ModemManager")
 
 
