@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 ROWS = 64
 """Rows that one slice looks at."""
-PAGES = 32
-"""Pages that the file is shortened by between two questions of `go_on`."""
+PAGES, PAGES_MAX = 16, 512
+"""Pages that the file is shortened by between two questions of `go_on`, and in one slice."""
 SLACK = 0.1
 """The part of the file that may lie empty, for what comes next."""
 
@@ -165,7 +165,7 @@ def content(connection: Connection, go_on: GoOn) -> Progress:
 def shrink(connection: Connection, slack: float, go_on: GoOn) -> Progress:
     """Give empty pages back, until no more than the part `slack` of the file is empty."""
     deleted = 0
-    while go_on():
+    while deleted < PAGES_MAX and go_on():
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         (empty,) = connection.execute("PRAGMA freelist_count").fetchone()
         if empty <= pages * slack:

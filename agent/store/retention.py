@@ -31,8 +31,10 @@ COUNT_EVERY = 600.0
 """Seconds between two looks for what has become old; as much age is forgotten by a power cut."""
 LOOK_EVERY = 1.0
 """Seconds between two looks whether the disk is nearly full."""
-SLICE = 0.02
-"""Seconds for which a slice deletes; then it commits."""
+SLICE = 0.05
+"""Seconds for which a slice deletes where nobody waits; then it commits."""
+_PAUSE = 0.05
+"""Seconds after a slice for which the disk is everybody else's, at most."""
 _ROUND = 16
 """Slices of records after which, on a full disk, the space is given back at once."""
 _LOG = structlog.get_logger("qafila.retention")
@@ -144,10 +146,10 @@ class Retention:
         return deleted
 
     async def _slice(self, job: Callable[..., T]) -> T:
-        """One slice behind all others; the disk is everybody else's for as long again."""
+        """One slice behind all others; afterwards a pause of as long as it took."""
         begun = time.monotonic()
         found = await self._store.writer.write_behind(self._bounded(job))
-        await asyncio.sleep(time.monotonic() - begun)
+        await asyncio.sleep(min(time.monotonic() - begun, _PAUSE))
         return found
 
     def _bounded(self, job: Callable[..., T]) -> Callable[[Connection], T]:
