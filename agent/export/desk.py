@@ -130,6 +130,8 @@ def _said(judged: Judged | None) -> dict[str, Any] | None:
 
 def _bytes(text: object) -> bytes:
     try:
-        return b64decode(str(text), validate=True)
+        if isinstance(text, str):
+            return b64decode(text, validate=True)
     except ValueError:
-        raise RequestWrong("give bytes in base64") from None
+        pass
+    raise RequestWrong("give bytes in base64")
