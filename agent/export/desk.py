@@ -98,16 +98,18 @@ class ExportVerbs:
         }
 
     async def _judge(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        desk = self._desk
         slips = [_bytes(each) for each in asked.get("slips", ())]
-        judged = await asyncio.to_thread(self._desk.source.judge, slips)
+        judged = await asyncio.to_thread(desk.source.judge, slips)
         return {"judged": [_said(each) for each in judged]}
 
     async def _seal(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        desk = self._desk
         try:
             wanted = from_json(asked.get("wanted"))
         except ValueError:
             raise RequestWrong("export-seal: wanted is no contents") from None
-        sealed, contents = await asyncio.to_thread(self._desk.source.seal, wanted)
+        sealed, contents = await asyncio.to_thread(desk.source.seal, wanted)
         return {"sealed": b64encode(sealed).decode(), "contents": to_json(contents)}
 
     async def _settle(self, asked: Mapping[str, Any]) -> dict[str, Any]:
