@@ -252,6 +252,9 @@ async def test_hostile_stick_is_written_to_and_nothing_is_followed(
     outside = tmp_path / "outside"
     outside.write_bytes(b"not ours")
     spoil(truck.stick.joinpath(*PLACE), "sealed", outside)
+    with open_shelf(truck.stick, PLACE, SUFFIXES["up"]) as shelf:
+        assert [shelf.read(number) for number in range(1, 7)] == [None] * 6
+        assert shelf.list().numbers == (7, 8)
     await truck.record(b"one")
     done = truck.carry()
     assert done.whole
@@ -324,7 +327,7 @@ async def test_stick_that_is_full_to_the_last_byte_keeps_no_half_file(
 
 
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "FUSE is there")
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(5))
 async def test_stick_pulled_out_half_way_loses_nothing_that_was_said_to_be_on_it(
     truck: Truck, seed: int
 ) -> None:
