@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from sync.contract.fields import Hash
 from sync.contract.ranges import Range, Ranges, minus, total, union
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _K = TypeVar("_K")
 Place = tuple[str, str]
 """Epoch and lane."""
-_Said = tuple[tuple[tuple[str, str, Ranges], ...], tuple[tuple[str, Ranges], ...]]
+_Said = tuple[tuple[tuple[str, str, Ranges], ...], tuple[tuple[Hash, Ranges], ...]]
 
 
 @dataclass(frozen=True)

@@ -98,16 +98,18 @@ class ExportVerbs:
         }
 
     async def _judge(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        desk = self._desk
         slips = [_bytes(each) for each in asked.get("slips", ())]
-        judged = await asyncio.to_thread(self._desk.source.judge, slips)
+        judged = await asyncio.to_thread(desk.source.judge, slips)
         return {"judged": [_said(each) for each in judged]}
 
     async def _seal(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        desk = self._desk
         try:
             wanted = from_json(asked.get("wanted"))
         except ValueError:
             raise RequestWrong("export-seal: wanted is no contents") from None
-        sealed, contents = await asyncio.to_thread(self._desk.source.seal, wanted)
+        sealed, contents = await asyncio.to_thread(desk.source.seal, wanted)
         return {"sealed": b64encode(sealed).decode(), "contents": to_json(contents)}
 
     async def _settle(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,6 +132,8 @@ def _said(judged: Judged | None) -> dict[str, Any] | None:
 
 def _bytes(text: object) -> bytes:
     try:
-        return b64decode(str(text), validate=True)
+        if isinstance(text, str):
+            return b64decode(text, validate=True)
     except ValueError:
-        raise RequestWrong("give bytes in base64") from None
+        pass
+    raise RequestWrong("give bytes in base64")

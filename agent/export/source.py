@@ -158,7 +158,7 @@ class _Packing:
                         self._connection, unit, place, (at, last), BATCH_BUDGET
                     )
                     if batch is None:
-                        at += 1
+                        at = backlog.next_seq(self._connection, place, at) or last + 1
                         continue
                     frame = encode_batch(batch, self._key)
                     end = batch.header.last
@@ -171,7 +171,7 @@ class _Packing:
         """Bytes of blobs, in chunks."""
         sizes = backlog.sizes(self._connection, wanted.pieces)
         for sha256, spans in wanted.pieces.items():
-            for offset, last in _cut(spans) if sha256 in sizes else ():
+            for offset, last in _cut(clip(spans, 0, sizes.get(sha256, 0) - 1)):
                 name = bytes.fromhex(sha256)
                 content = backlog.read_blob(self._connection, name, offset, last)
                 if len(content) != last - offset + 1:

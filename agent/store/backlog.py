@@ -80,6 +80,14 @@ def sound_batch(
     return gather(unit, *place, span[0], before, lines) if lines else None
 
 
+def next_seq(connection: Connection, place: tuple[str, str], seq: int) -> int | None:
+    """The lowest seq beyond this one whose record is there; None where none is."""
+    row = connection.execute(
+        "SELECT min(seq) FROM record WHERE epoch = ? AND lane = ? AND seq > ?", (*place, seq)
+    ).fetchone()
+    return None if row[0] is None else int(row[0])
+
+
 def waiting_blobs(connection: Connection, destination: str) -> dict[bytes, tuple[int, Ranges]]:
     """The size of each blob that isn't complete there, and the byte ranges that are wanting."""
     return {

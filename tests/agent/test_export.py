@@ -6,7 +6,6 @@ Issue 4, point 10; contract, part 10.
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import pytest
 from central import report
 
 from .store.truck import capture
-from .unit import CEILING, NAME, ROOT, Unit, end, environment, until
+from .unit import CEILING, NAME, ROOT, Unit, end, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -165,55 +164,12 @@ def test_stick_left_plugged_in_follows_goes_and_comes_back(village: Village) -> 
 
 
 def test_agent_that_does_not_run_is_said_and_nothing_is_made_on_the_stick(
-    village: Village,
+    tmp_path: Path,
 ) -> None:
-    assert "the agent is not running" in refused(village.unit.cli("export", str(village.stick)))
-    assert list(village.stick.iterdir()) == []
-
-
-def test_folder_without_a_stick_in_it_does_not_pass_for_one(village: Village) -> None:
-    """The same disk as the database is no second place."""
-    here = village.unit.folder / "empty-mount-point"
-    here.mkdir()
-    village.stick = here
-    village.settings(plugged_in=True)
-    village.unit.start()
-    found = village.unit.until(lambda s: s["export"]["state"] == "unavailable", "a refusal")
-    assert "the unit's own disk" in found["export"]["detail"]
-    assert list(here.iterdir()) == []
-
-
-def test_pinned_file_without_a_sealing_key_is_said_with_its_remedy(village: Village) -> None:
-    first = village.pinned.read_text().partition("-----END PUBLIC KEY-----")
-    village.pinned.write_text(first[0] + first[1] + "\n")
-    village.settings(plugged_in=True)
-    village.unit.start()
-    found = village.unit.until(lambda s: s["export"]["state"] == "misconfigured", "a remark")
-    assert "copy the centre's central.pub there anew" in found["export"]["detail"]
-    said = refused(village.unit.cli("export", str(village.stick)))
-    assert "copy the centre's central.pub there anew" in said
-
-
-def test_many_thin_files_are_gathered_and_nothing_of_them_is_lost(village: Village) -> None:
-    """C-10.12: a file goes once what it holds stands in another one."""
-    agent = None
-    for number in range(17):
-        store_readings(village.unit, [(b"reading %d" % number, ())])
-        agent = village.unit.start()
-        ready(village)
-        done(village.unit.cli("export", str(village.stick)))
-        end(agent)
-    assert len(files(village.stick, "up")) == 1
-    assert "17 records new here" in done(central("import", village.centre, village.stick))
-
-
-def test_status_json_of_a_unit_without_export_says_none(tmp_path: Path) -> None:
     with Unit(tmp_path / "unit") as unit:
-        unit.start()
-        found = unit.until(lambda _: True, "an answer")
-        assert found["export"]["state"] == "none"
-        assert "no centre is set" in refused(unit.cli("export", str(tmp_path)))
-        assert json.loads(done(unit.cli("status", "--json")) or "{}")
-
-
-_ = until
+        (tmp_path / "stick").mkdir()
+        for words in ("export", "import-receipts"):
+            ran = unit.cli(words, str(tmp_path / "stick"))
+            assert ran.returncode == 1
+        assert "the agent is not running" in refused(unit.cli("export", str(tmp_path / "stick")))
+        assert list((tmp_path / "stick").iterdir()) == []

@@ -20,9 +20,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 import central
 from central import report
 from central.cli import main
-from central.keys import load_key, load_public_key
+from central.keys import load_key, load_public_key, load_sealing_key
 from central.ledger import Ledger
 from central.store import open_store
+from sync.contract.entries import Entry
+from sync.contract.sealed import seal_file
 
 from .listener import CEILING, Listener
 from .twin import Twin, cut, new_line, record_id
@@ -102,11 +104,42 @@ def test_init_makes_a_centre_that_only_its_owner_can_read(place: Path) -> None:
     assert modes == {
         "central.db": 0o600,
         "central.key": 0o400,
+        "central-seal.key": 0o400,
         "central.pub": 0o444,
         "central.toml": 0o600,
     }
     secret, public = load_key(place), load_public_key(place / "central.pub")
     assert secret.public_key().public_bytes_raw() == public.public_bytes_raw()
+    sealing = load_sealing_key(place).public_key()
+    second = sealing.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    assert (place / "central.pub").read_bytes().endswith(second)
+
+
+def test_import_says_what_was_taken_and_what_was_not(
+    place: Path, unit: Twin, tmp_path: Path
+) -> None:
+    """C-10.7: exit 1 with a remedy for each; a stick that holds nothing is refused."""
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    assert "name the folder that qafila export was given" in refused("import", place, stick)
+    unit.write(new_line())
+    up = stick / "qafila" / "v1" / unit.unit / "up"
+    up.mkdir(parents=True)
+    channels = {"up/hello": unit.hello(), "up/log/clinical": unit.batch(1, 1)}
+    entries = [Entry(channel, message.payload) for channel, message in channels.items()]
+    sealed = seal_file(entries, b"", unit.key, load_sealing_key(place).public_key())
+    (up / "0000000001.sealed").write_bytes(sealed)
+    said = done("import", place, stick)
+    assert f"{unit.unit}: 1 files read, 1 records new here, 2 receipts written" in said
+    (up / "0000000002.sealed").write_bytes(sealed[:-1])
+    said = refused("import", place, stick)
+    assert "0 records new here" in said
+    assert "1 refused (signature): changed since it was signed: export it again" in said
+    assert "not everything on it was taken" in said
+    (place / "central-seal.key").chmod(0o444)
+    assert "can be read by others" in refused("import", place, stick)
+    (place / "central-seal.key").unlink()
+    assert "bring it back from a backup" in refused("import", place, stick)
 
 
 def test_init_leaves_an_existing_centre_alone(place: Path) -> None:
