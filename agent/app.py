@@ -23,6 +23,7 @@ from agent.consultations import close_consultation, open_boxes, open_consultatio
 from agent.device_verbs import DeviceVerbs, text
 from agent.entering import enter
 from agent.errors import StoreBroken, StoreFull
+from agent.known_time import KnownTime
 from agent.notify import notify, watchdog_interval
 from agent.recovery import recover
 from agent.stations import Stations
@@ -67,8 +68,11 @@ class _Agent:
         self._device_verbs = DeviceVerbs(store, self._stations, settings)
         self._impulse = Impulse()
         self._books = StoreBooks(store, DESTINATION)
+        self._known = KnownTime(store.folder)
         self._begun = time.monotonic()
-        self._uplink, self._no_uplink = _uplink(store, settings, self._impulse, self._books)
+        self._uplink, self._no_uplink = _uplink(
+            store, settings, self._impulse, self._books, self._known
+        )
         self._unwritten = False
         self._stop = asyncio.Event()
 
@@ -147,6 +151,7 @@ class _Agent:
             "written": status_file.moment(),
             "running_seconds": round(time.monotonic() - self._begun),
             "clock": stamp.clock,
+            "time_known": self._known.hear(stamp),
             "disk": _disk(self._store.folder),
             **self._of_store(),
             "uplink": shown(self._uplink, self._no_uplink),
@@ -249,11 +254,11 @@ def _open(settings: Settings) -> Store:
 
 
 def _uplink(
-    store: Store, settings: Settings, impulse: Impulse, books: StoreBooks
+    store: Store, settings: Settings, impulse: Impulse, books: StoreBooks, known: KnownTime
 ) -> tuple[Uplink | None, str]:
     """The uplink, or why there is none: a wrong one must not keep the unit from recording."""
     try:
-        return build_uplink(store, settings, impulse, books), ""
+        return build_uplink(store, settings, impulse, books, known.latest), ""
     except Misconfigured as wrong:
         _LOG.error("misconfigured", child="uplink", remedy=wrong.remedy)
         return None, wrong.remedy
