@@ -25,6 +25,7 @@ from agent.device_verbs import DeviceVerbs, text
 from agent.entering import enter
 from agent.errors import StoreBroken, StoreDamaged, StoreFull
 from agent.export.part import ExportPart
+from agent.known_time import KnownTime
 from agent.notify import notify, watchdog_interval
 from agent.recovery import recover
 from agent.space import Ballast, Space, make_room_to_open
@@ -74,8 +75,11 @@ class _Agent:
         self._device_verbs = DeviceVerbs(store, self._stations, settings)
         self._impulse = Impulse()
         self._books = StoreBooks(store, DESTINATION)
+        self._known = KnownTime(store.folder)
         self._begun = time.monotonic()
-        self._uplink, self._no_uplink = _uplink(store, settings, self._impulse, self._books)
+        self._uplink, self._no_uplink = _uplink(
+            store, settings, self._impulse, self._books, self._known
+        )
         self._space = Space(store, Ballast(store.folder))
         self._export = ExportPart(store, settings)
         self._unwritten = False
@@ -178,6 +182,7 @@ class _Agent:
             "written": status_file.moment(),
             "running_seconds": round(time.monotonic() - self._begun),
             "clock": stamp.clock,
+            "time_known": self._known.hear(stamp),
             "disk": self._space.shown(),
             **self._of_store(),
             "uplink": shown(self._uplink, self._no_uplink),
@@ -284,11 +289,11 @@ def _open(settings: Settings) -> Store:
 
 
 def _uplink(
-    store: Store, settings: Settings, impulse: Impulse, books: StoreBooks
+    store: Store, settings: Settings, impulse: Impulse, books: StoreBooks, known: KnownTime
 ) -> tuple[Uplink | None, str]:
     """The uplink, or why there is none: a wrong one must not keep the unit from recording."""
     try:
-        return build_uplink(store, settings, impulse, books), ""
+        return build_uplink(store, settings, impulse, books, known.latest), ""
     except Misconfigured as wrong:
         _LOG.error("misconfigured", child="uplink", remedy=wrong.remedy)
         return None, wrong.remedy

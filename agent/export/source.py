@@ -18,7 +18,7 @@ from sync.contract.chunk import CHUNK_MAX, Chunk, encode_chunk
 from sync.contract.entries import Entry
 from sync.contract.fields import LANES
 from sync.contract.hello import Hello, encode_hello
-from sync.contract.ranges import Ranges, union
+from sync.contract.ranges import Ranges, clip, union
 from sync.contract.sealed import LOAD_MAX, recipient, seal_file
 
 if TYPE_CHECKING:

@@ -55,8 +55,8 @@ class LedgerLink:
         self._unit_key = unit.key.public_key()
         self._centre_key = centre.key
         self._ledger = ledger
-        self._inbound: asyncio.Queue[Inbound | None] = asyncio.Queue()
-        self._cut = False
+        self._inbound: asyncio.Queue[Inbound | LinkLost] = asyncio.Queue()
+        self._end: LinkLost | None = None
 
     def close_ledger(self) -> None:
         """Let the centre end, as a process does that is to be restored."""
@@ -67,8 +67,8 @@ class LedgerLink:
 
     async def publish(self, channel: str, payload: bytes) -> None:
         assert len(payload) <= self.packet_max
-        if self._cut:
-            raise LinkLost("cut")
+        if self._end:
+            raise self._end
         self.sent.append((channel, payload))
         for where, content in self.on_the_way_up(channel, payload):
             self.tell(self.commit(where, content))
@@ -76,8 +76,8 @@ class LedgerLink:
 
     async def receive(self) -> Inbound:
         found = await self._inbound.get()
-        if found is None:
-            raise LinkLost("cut")
+        if isinstance(found, LinkLost):
+            raise found
         return found
 
     def commit(self, channel: str, payload: bytes) -> tuple[Receipt, ...]:
@@ -104,9 +104,9 @@ class LedgerLink:
         """Let anything at all come from the broker."""
         self._inbound.put_nowait(Inbound(channel, payload, retained))
 
-    def cut(self) -> None:
-        self._cut = True
-        self._inbound.put_nowait(None)
+    def cut(self, end: LinkLost | None = None) -> None:
+        self._end = end or LinkLost("cut")
+        self._inbound.put_nowait(self._end)
 
     def channels(self) -> list[str]:
         return [channel for channel, _ in self.sent]
