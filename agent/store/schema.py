@@ -280,5 +280,7 @@ def waiting(db: Database) -> None:
             db.execute(statement)
 
 
-NAMES = ("log", "binding", "waiting")
-"""Every migration this version knows; a database with others is newer than the code."""
+GENERATION = 1
+"""Raised by a migration that the version before can't work with; it then refuses the database.
+One that only adds tables, indices, triggers or columns with a default leaves it, so that the way
+back to the version before stays open (decision 0046)."""

@@ -140,12 +140,14 @@ def _take(folder: Path) -> int:
 def _prepare(connection: Connection, unit: str, origin: Origin) -> None:
     """Migrate, and give birth to the unit where the folder is new."""
     database = Database(connection)
-    known = {each.name for each in schema.store.applied(database)}
-    if newer := known - set(schema.NAMES):
+    (generation,) = connection.execute("PRAGMA user_version").fetchone()
+    if generation > schema.GENERATION:
         raise StoreBroken(
-            f"the database was written by a newer qafila (it knows {', '.join(sorted(newer))}): "
-            "install that version"
+            f"the database was written by a newer qafila (generation {generation}, this one "
+            f"writes {schema.GENERATION}): install that version"
         )
+    if generation < schema.GENERATION:  # before the migrations: a cut between must not lie
+        connection.execute(f"PRAGMA user_version = {schema.GENERATION}")
     schema.store.apply(database)
     row = connection.execute("SELECT name, origin FROM unit").fetchone()
     if row is None:
