@@ -1,6 +1,7 @@
 # make demo      a unit, its devices and a centre on this computer, nothing else needed
 # make test      lint, then every test
 # make soak      faults by seed for SECONDS_TO_RUN (from 30), from SEED; ends with one JSON line
+# make bench     every figure of docs/reference/durability.md anew, or those that WHAT names
 # make lint      style, types and the arrows between the packages
 # make clauses   write the contract's index and schemas from the tests and the code
 # make catalogue write the page of the devices from the drivers' cards
@@ -10,7 +11,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test soak lint tools clauses catalogue soak-codecs lock
+.PHONY: demo test soak bench lint tools clauses catalogue soak-codecs lock
 
 PYTHON ?= python3
 VENV := .venv
@@ -32,6 +33,9 @@ SEED ?= 1
 
 soak: $(VENV)/.test tools
 	@$(BIN)/python -m tests.faults.soak $(SECONDS_TO_RUN) $(SEED)
+
+bench: $(VENV)/.test tools
+	@$(BIN)/python -m bench $(WHAT)
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check
