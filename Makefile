@@ -3,6 +3,7 @@
 # make soak      faults by seed for SECONDS_TO_RUN (from 30), from SEED; ends with one JSON line
 # make test-vm   the product on Debian's kernel, BlueZ, udev and systemd, in a virtual machine; root
 # make soak-vm   the same with the long counts, from SEED
+# make bench     every figure of docs/reference/durability.md anew, or those that WHAT names
 # make lint      style, types and the arrows between the packages
 # make clauses   write the contract's index and schemas from the tests and the code
 # make catalogue write the page of the devices from the drivers' cards
@@ -12,7 +13,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test soak test-vm soak-vm lint tools root clauses catalogue soak-codecs lock
+.PHONY: demo test soak bench test-vm soak-vm lint tools root clauses catalogue soak-codecs lock
 
 PYTHON ?= python3
 VENV := .venv
@@ -34,6 +35,9 @@ SEED ?= 1
 
 soak: $(VENV)/.test tools
 	@$(BIN)/python -m tests.faults.soak $(SECONDS_TO_RUN) $(SEED)
+
+bench: $(VENV)/.test tools
+	@$(BIN)/python -m bench $(WHAT)
 
 VM_TOOLS := qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap:mmdebstrap \
   mkfs.ext4:e2fsprogs ssh:openssh-client setpriv:util-linux mosquitto:mosquitto

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.agent.unit import CEILING, Unit, end
+from tests.brokers import HOST
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
+
+    from tests.sync.rig import Centre
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -58,3 +61,10 @@ def entering(unit: Unit, readings: int) -> list[float]:
         unit.ask("enter", box="1", kind="pulse", value=str(60 + number % 40), actor="nurse")
         took.append(time.perf_counter() - begun)
     return took
+
+
+def uplink_table(port: int, centre: Centre) -> str:
+    """The settings of a link to a broker on this computer."""
+    return (
+        f'[uplink]\nhost = "{HOST}"\nport = {port}\ncentre_key = "{centre.folder / "central.pub"}"'
+    )

@@ -38,8 +38,8 @@ def check_owner(seen: Witness, unit: str, origin: str) -> None:
     """StoreBroken where the folder belongs to another unit, or to a newer version."""
     if (seen.unit, seen.origin) != (unit, origin):
         raise StoreBroken(another_unit((seen.unit, seen.origin), (unit, origin)))
-    if newer := set(seen.schema) - set(schema.NAMES):
-        raise StoreBroken(newer_version(newer))
+    if seen.generation > schema.GENERATION:
+        raise StoreBroken(newer_version(seen.generation))
 
 
 def another_unit(found: tuple[str, str], set_: tuple[str, str]) -> str:
@@ -50,9 +50,9 @@ def another_unit(found: tuple[str, str], set_: tuple[str, str]) -> str:
     )
 
 
-def newer_version(names: set[str]) -> str:
-    """The sentence for a database with migrations that this version doesn't know."""
+def newer_version(generation: int) -> str:
+    """The sentence for a database that this version can't work with."""
     return (
-        f"the database was written by a newer qafila (it knows {', '.join(sorted(names))}): "
-        "install that version"
+        f"the database was written by a newer qafila (generation {generation}, this one writes "
+        f"{schema.GENERATION}): install that version"
     )

@@ -28,7 +28,7 @@ class Witness(msgspec.Struct, frozen=True):
     unit: str
     origin: str
     epoch: str
-    schema: tuple[str, ...]
+    generation: int
     roots: dict[str, int]
     check: str = ""
 
@@ -45,14 +45,14 @@ def read(folder: Path) -> Witness | None:
         return None
 
 
-def keep(folder: Path, key: str, connection: Connection, schema: tuple[str, ...]) -> None:
+def keep(folder: Path, key: str, connection: Connection, generation: int) -> None:
     """Write what is true of the database now, where it isn't written yet; durable.
 
     A full disk is passed over: a unit must start on it, and the next start writes it.
     """
     name, origin, epoch = connection.execute("SELECT name, origin, epoch FROM unit").fetchone()
     roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master WHERE rootpage > 0"))
-    found = Witness(name, origin, epoch, schema, roots)
+    found = Witness(name, origin, epoch, generation, roots)
     found = msgspec.structs.replace(found, check=_check(found, key))
     if found == read(folder):
         return

@@ -295,12 +295,7 @@ def retention(db: Database) -> None:
 store(name=schema_reconciliation.NAME)(schema_reconciliation.reconciliation)
 
 
-NAMES = (
-    "log",
-    "binding",
-    "waiting",
-    schema_damage.NAME,
-    "retention",
-    schema_reconciliation.NAME,
-)
-"""Every migration this version knows; a database with others is newer than the code."""
+GENERATION = 1
+"""Raised by a migration that the version before can't work with; it then refuses the database.
+One that only adds tables, indices, triggers or columns with a default leaves it, so that the way
+back to the version before stays open (decision 0046)."""

@@ -67,7 +67,7 @@ class Store:
                 _prepare(connection, unit, origin)
                 _register(connection, folder, key)
                 sync_folder(folder)
-                witness.keep(folder, key, connection, schema.NAMES)
+                witness.keep(folder, key, connection, schema.GENERATION)
                 reader = open_reader(folder, key)
             except BaseException:
                 connection.close()
@@ -178,9 +178,11 @@ def take(folder: Path) -> int:
 def _prepare(connection: Connection, unit: str, origin: Origin) -> None:
     """Migrate, and give birth to the unit where the folder is new."""
     database = Database(connection)
-    known = {each.name for each in schema.store.applied(database)}
-    if newer := known - set(schema.NAMES):
-        raise StoreBroken(opening.newer_version(newer))
+    (generation,) = connection.execute("PRAGMA user_version").fetchone()
+    if generation > schema.GENERATION:
+        raise StoreBroken(opening.newer_version(generation))
+    if generation < schema.GENERATION:  # before the migrations: a cut between must not lie
+        connection.execute(f"PRAGMA user_version = {schema.GENERATION}")
     schema.store.apply(database)
     row = connection.execute("SELECT name, origin FROM unit").fetchone()
     if row is None:

@@ -135,6 +135,7 @@ def without_network() -> tuple[str, ...]:
 async def test_unit_without_any_network_is_ready_and_saves_its_first_reading(
     unit: Unit, plug: PtyHost, tmp_path: Path
 ) -> None:
+    """T33, T43."""
     plug.plug()
     unit.write(tables(ecg(plug), uplink(unit, 8883)))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -274,6 +275,7 @@ def _open(unit: Unit, patient: str, nurse: str) -> str:
 
 
 def test_broken_database_ends_the_process_with_one_sentence(unit: Unit) -> None:
+    """T04."""
     agent = unit.start()
     unit.until(lambda _: True, "the agent")
     os.truncate(unit.state / "qafila.db-wal", 0)
@@ -389,6 +391,7 @@ async def test_threads_are_the_writer_the_broker_s_and_the_cameras_however_long_
 def test_what_was_stored_offline_arrives_after_two_power_cuts(
     unit: Unit, mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
+    """T31."""
     centre = tmp_path / "centre"
     port = stage.free_port()
     central(centre, "init", str(centre), "--origin", "simulated")

@@ -83,7 +83,7 @@ def times(store: Store) -> list[tuple[Any, ...]]:
 
 
 async def test_boot_in_1970_is_corrected_once_the_clock_is_known(store: Store) -> None:
-    """C-4.9: the time of an earlier reading of the boot follows from the record."""
+    """T48: C-4.9: the time of an earlier reading of the boot follows from the record."""
     computer = Computer(BORN, "implausible")
     watch = ClockWatch(store, computer)
     assert await watch.look() is None
@@ -278,6 +278,7 @@ async def test_ordinary_reboot_says_nothing(store: Store) -> None:
 async def test_watch_polls_by_monotonic_time_while_the_wall_clock_jumps(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """T47."""
     monkeypatch.setattr(clock_watch, "EVERY", 0.01)
     computer = Computer()
     looks = 0

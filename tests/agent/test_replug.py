@@ -88,6 +88,7 @@ def identities(store: Store) -> set[str]:
 async def test_device_unplugged_in_mid_frame_resumes_under_another_number(
     unit: Unit, store: Store, bus: list[Candidate], tmp_path: Path
 ) -> None:
+    """T44."""
     first, second = PtyHost(tmp_path / "ttyACM0"), PtyHost(tmp_path / "ttyACM5")
     unit.write(table("ecg", "serial:HP6-7"))
     first.plug()

@@ -128,6 +128,7 @@ def test_wrong_setting_is_named_with_its_path_and_its_remedy(path: str) -> None:
     ],
 )
 def test_unknown_setting_is_refused_wherever_it_stands(text: str, path: str) -> None:
+    """T54."""
     assert fault(text).startswith(f"{path}: no such setting: delete it, or see docs/reference/")
 
 

@@ -150,6 +150,7 @@ def test_disk_that_fills_up_leaves_the_last_whole_file(tmp_path: Path) -> None:
 def test_age_is_counted_by_a_clock_that_nobody_can_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """T49."""
     leave(tmp_path)
     for years in (-10, 10):
         monkeypatch.setattr(time, "time", lambda years=years: 1.8e9 + years * 31_557_600)
@@ -285,6 +286,7 @@ def _named(at: str) -> bool:
 
 
 def test_stopped_agent_is_said_not_to_respond_with_the_age_of_its_figures(unit: Unit) -> None:
+    """T55."""
     agent = unit.agents[-1]
     agent.send_signal(signal.SIGSTOP)
     try:

@@ -352,6 +352,7 @@ def test_what_was_queued_is_committed_at_the_end_and_grouped(
 def test_backoff_is_jittered_grows_to_a_minute_and_resets_only_after_a_lasting_link(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """T37."""
     monkeypatch.setattr(backoff, "FIRST", 1.0)
     monkeypatch.setattr(backoff, "CEILING", 60.0)
     drawn: list[tuple[float, float]] = []

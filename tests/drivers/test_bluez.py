@@ -166,6 +166,7 @@ async def test_default_taken_away_by_a_desktop_is_taken_back_for_a_pairing(
 async def test_adapter_is_found_again_by_its_address_under_another_number(
     world: World, stack: BluezStack
 ) -> None:
+    """T46."""
     assert await stack.adapter() == "hci0"
     world.bus.unexport("/org/bluez/hci0")
     assert await stack.adapter() is None

@@ -19,6 +19,7 @@ def steps(found: list[Climb]) -> list[Step | None]:
 
 
 def test_refusal_for_ever_climbs_every_step_once_and_then_raises_one_alarm() -> None:
+    """T41."""
     found = climbs(Ladder(), [0, 5, 15, 30, 50, 60, 70])
     assert steps(found) == [*ALL, None, None, None]
     assert [climb.alarm for climb in found] == [False] * 4 + [True, False, False]

@@ -32,6 +32,7 @@ def test_every_fault_there_is_can_be_done() -> None:
 
 
 async def test_everything_acknowledged_is_at_the_centre_once() -> None:
+    """T01, T19, T47, T49."""
     campaign = await run(seed=4)
     assert campaign.verdict.clean, campaign
     assert campaign.verdict.acknowledged > 100

@@ -50,10 +50,10 @@ def settled_unit(tmp_path_factory: pytest.TempPathFactory) -> Base:
 @pytest.fixture
 def knows_migration() -> Iterator[None]:
     """Know the migration that the scribe makes, as the next version of the program would."""
-    names, migrations = schema.NAMES, list(schema.store._migrations)
+    migrations = list(schema.store._migrations)
     learn_migration()
     yield
-    schema.NAMES, schema.store._migrations = names, migrations
+    schema.store._migrations = migrations
 
 
 def held(outcomes: list[Outcome]) -> None:
@@ -65,11 +65,13 @@ def held(outcomes: list[Outcome]) -> None:
 @with_power
 @pytest.mark.parametrize("state", [State.IDLE, State.INGESTING, State.DRAINING, State.PURGING])
 def test_power_cut_loses_nothing_that_was_acknowledged(state: State) -> None:
+    """T01, T02, T03."""
     held([cut_once(0, state), *cut_often(1, state, cuts=5)])
 
 
 @with_power
 def test_power_cut_while_the_store_is_born_leaves_a_folder_that_starts() -> None:
+    """T52."""
     held([cut_once(seed, State.BORN, at=1 + 80 * seed) for seed in range(5)])
 
 
@@ -78,6 +80,7 @@ def test_power_cut_while_the_store_is_born_leaves_a_folder_that_starts() -> None
 def test_power_cut_in_a_migration_loses_no_row_and_the_migration_resumes(
     settled_unit: Base,
 ) -> None:
+    """T52."""
     outcomes = [
         cut_once(seed, State.MIGRATING, base=settled_unit, at=30 + 35 * seed) for seed in range(4)
     ]
@@ -99,6 +102,7 @@ def test_harness_catches_a_migration_in_pieces(settled_unit: Base) -> None:
 @with_power
 @pytest.mark.parametrize("code", [Code.SYNCHRONOUS_NORMAL, Code.SAYS_SO_BEFORE_COMMIT])
 def test_harness_catches_the_mutant(code: Code, settled_unit: Base) -> None:
+    """T02."""
     outcomes = [cut_once(0, State.INGESTING, code, base=settled_unit)]
     outcomes += cut_often(1, State.INGESTING, 5, code, settled_unit)
     assert sum(each.lost for each in outcomes) > 0
@@ -118,6 +122,7 @@ def test_harness_catches_a_disk_whose_fsync_lies(settled_unit: Base) -> None:
 
 @with_power
 async def test_full_disk_is_said_aloud_and_freed_space_is_used_without_a_restart() -> None:
+    """T09."""
     with VolatileDisk() as disk:
         folder, ledger, chance = disk.folder / "state", Ledger(), random.Random(1)
         store = open_scribe(folder)

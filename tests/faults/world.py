@@ -222,15 +222,15 @@ class World:
         await self._let_rest()
         await self.relay.cut()
         await self.relay.restore()
-        deadline = time.monotonic() + patience
+        deadline, quiet = time.monotonic() + patience, 0
         while True:
             await self.tell_route()  # one that comes before the loss is noticed is forgotten
             verdict = await self._verdict()
-            if not (verdict.lost or verdict.unsettled) or time.monotonic() > deadline:
-                break
-            await asyncio.sleep(0.5)
-        await asyncio.sleep(1.0)
-        return await self._verdict()
+            # Twice: the stick goes on telling its pictures, and what comes twice comes late.
+            quiet = 0 if verdict.lost or verdict.unsettled else quiet + 1
+            if quiet > 1 or time.monotonic() > deadline:
+                return verdict
+            await asyncio.sleep(1.0)
 
     async def _let_rest(self) -> None:
         """End all work, and hear the answers that are still to come."""

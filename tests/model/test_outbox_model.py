@@ -187,6 +187,7 @@ class DiskWorld(World):
 
 
 def test_outbox_in_memory_holds_every_schedule() -> None:
+    """T26."""
     run_state_machine_as_test(
         World, settings=settings(max_examples=300, stateful_step_count=40, **QUIET)
     )

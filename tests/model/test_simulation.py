@@ -37,6 +37,7 @@ REGRESSIONS = [
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_thousand_schedules_keep_every_promise(part: int) -> None:
+    """T14."""
     for seed in range(part, SCHEDULES, PARTS):
         hold(seed)
 
@@ -63,19 +64,19 @@ def test_the_same_seed_is_the_same_schedule() -> None:
 
 
 @pytest.mark.parametrize(
-    "parts",
+    ("first", "parts"),
     [
-        {"make": SettlesTooEarly},
-        {"make": IgnoresMissing},
-        {"make": BelievesAnyCentre},
-        {"make": KeepsBlobs},
-        {"make_disk": SaysSoBeforeCommit},
-        {"make_centre": ForgetsWhatItSaid},
+        (0, {"make": SettlesTooEarly}),
+        (1, {"make": IgnoresMissing}),
+        (456, {"make": BelievesAnyCentre}),
+        (22, {"make": KeepsBlobs}),
+        (257, {"make_disk": SaysSoBeforeCommit}),
+        (0, {"make_centre": ForgetsWhatItSaid}),
     ],
-    ids=lambda parts: next(iter(parts.values())).__name__,
 )
-def test_simulation_catches_the_mutant(parts: dict[str, Any]) -> None:
-    assert any(breaks_a_promise(seed, **parts) for seed in range(SCHEDULES))
+def test_simulation_catches_the_mutant(first: int, parts: dict[str, Any]) -> None:
+    """From the first seed on that is known to catch it: others would as well, and take longer."""
+    assert any(breaks_a_promise(seed, **parts) for seed in range(first, first + SCHEDULES))
 
 
 def breaks_a_promise(seed: int, **parts: Any) -> bool:

@@ -97,6 +97,7 @@ async def test_a_broker_of_another_authority_is_refused_and_named(
 async def test_an_expired_broker_and_a_wrong_name_are_told_apart(
     authority: Authority, start_mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
+    """T50."""
     broker = listening(start_mosquitto, tmp_path, "yesterday")
     ended = await refusal(at(broker, authority))
     assert str(ended) == "the broker's certificate is not accepted: certificate has expired"
@@ -258,7 +259,7 @@ def here(tmp_path: Path) -> Iterator[Place]:
 async def test_a_whole_session_over_mqtt_311(
     old_broker: int, here: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C-1.3: records, a picture and their receipts, with the link cut once in between."""
+    """T23: C-1.3: records, a picture and their receipts, with the link cut once in between."""
     for side in (backoff, central_backoff):
         monkeypatch.setattr(side, "FIRST", 0.05)
         monkeypatch.setattr(side, "CEILING", 0.5)

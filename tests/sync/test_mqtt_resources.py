@@ -88,7 +88,7 @@ def descriptors() -> int:
 async def test_two_hundred_connections_leave_threads_and_descriptors_as_they_were(
     broker: FakeBroker,
 ) -> None:
-    """T36: also while the collector of cycles is off: nothing waits for it."""
+    """T13, T36: also while the collector of cycles is off: nothing waits for it."""
     place = at(broker.port)
 
     async def cycle(number: int) -> None:

@@ -80,6 +80,7 @@ def test_nothing_is_in_flight_twice_and_nothing_is_forgotten(
 def test_what_urgent_refers_to_goes_first_then_urgent_then_live(
     pending: tuple[set[int], set[int], set[int]], pulled: set[int]
 ) -> None:
+    """T38."""
     views = [view(lane, each, ranges(pulled)) for lane, each in zip(LANES, pending, strict=True)]
     place = Plan().stretch(views)
     ranks = {rank(each.lane, seq, pulled) for each in views for seq in numbers(each.pending)}
@@ -97,6 +98,7 @@ def numbers(found: Ranges) -> set[int]:
 def test_history_gets_its_fifth_while_live_records_never_stop(
     live: int, history: int, seed: int
 ) -> None:
+    """T38."""
     chance, plan, sent = random.Random(seed), Plan(), Counter[int]()
     for _ in range(150):
         place = plan.stretch([view("clinical", {1, LIVE})])

@@ -54,7 +54,7 @@ async def refuse_all(here: Place, link: LedgerLink, count: int) -> None:
 async def test_refused_records_are_set_aside_and_block_nothing(
     here: Place, link: LedgerLink
 ) -> None:
-    """C-8.11, C-9.3: shown with their reason; the next reading is confirmed."""
+    """T06, T30: C-8.11, C-9.3: shown with their reason; the next reading is confirmed."""
     await refuse_all(here, link, 3)
     await here.unit.record()
     async with session(here.unit, link):

@@ -130,7 +130,7 @@ async def test_readings_of_an_offline_day_arrive_when_the_link_comes(
 async def test_a_broker_without_a_centre_gets_a_hello_and_nothing_more(
     here: Place, mosquitto: Mosquitto
 ) -> None:
-    """C-6.1: not a byte of bulk, connection after connection; then a centre comes."""
+    """T21: C-6.1: not a byte of bulk, connection after connection; then a centre comes."""
     await here.unit.record(PICTURE)
     async with Relay(mosquitto.port) as relay, here.unit.online(relay.port) as up:
         await until(lambda: relay.connections == 3, "three attempts")

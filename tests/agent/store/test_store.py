@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlcipher3 import dbapi2 as sqlite
+from sqlite_utils import Migrations
 
 from agent.errors import (
     Conflict,
@@ -22,8 +23,9 @@ from agent.errors import (
     StoreFull,
 )
 from agent.store import connection as opening
-from agent.store import frames
+from agent.store import frames, schema
 from agent.store.backlog import read_blob
+from agent.store.figures import figures
 from agent.store.keys import load_key, make_key
 from agent.store.store import Store
 from drivers.base import RawFrame
@@ -108,6 +110,7 @@ async def test_every_lane_of_the_contract_is_born_with_the_epoch(store: Store) -
 
 
 async def test_cuff_that_sends_its_memory_again_changes_nothing(store: Store) -> None:
+    """T42, T45."""
     first = await store.record(capture(b"timed", repeatable=True))
     second = await store.record(capture(b"timed", repeatable=True))
     assert first.new
@@ -117,6 +120,7 @@ async def test_cuff_that_sends_its_memory_again_changes_nothing(store: Store) ->
 
 
 async def test_two_equal_readings_without_a_time_never_merge(store: Store) -> None:
+    """T28."""
     first = await store.record(capture(b"same"))
     second = await store.record(capture(b"same"))
     assert first.record_id != second.record_id
@@ -196,6 +200,7 @@ async def test_many_callers_share_commits(store: Store) -> None:
 
 
 async def test_full_disk_is_refused_aloud_and_heals_without_a_restart(store: Store) -> None:
+    """T09."""
     await store.record(capture(b"before"))
     pages = await store.writer.write(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
     await store.writer.write(lambda c: c.execute(f"PRAGMA max_page_count = {pages}"))
@@ -270,19 +275,36 @@ def test_disk_without_its_key_shows_nothing(tmp_path: Path) -> None:
 
 
 def test_newer_database_is_not_touched(tmp_path: Path) -> None:
+    """T51: of a generation that this version can't work with."""
     folder = tmp_path / "a"
-    store = open_store(folder)
-    asyncio.run(
-        store.writer.write(
-            lambda c: c.execute(
-                "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) "
-                "VALUES ('qafila', 'of-tomorrow', '')"
-            )
-        )
-    )
-    store.close()
+    open_store(folder).close()
+    key = load_key(folder)
+    with closing(opening.open_writer(folder, key)) as connection:
+        connection.execute(f"PRAGMA user_version = {schema.GENERATION + 1}")
     with pytest.raises(StoreBroken, match="newer qafila"):
         open_store(folder)
+
+
+async def test_backlog_is_readable_by_the_version_before_and_by_the_one_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T51: whichever `current` points to after a power cut in an update, or on the way back."""
+    folder = tmp_path / "a"
+    migrations = schema.store._migrations
+    before = Migrations("qafila")
+    before._migrations = migrations[:-1]
+    saved = 0
+    for version in (before, schema.store, before, schema.store):
+        monkeypatch.setattr(schema, "store", version)
+        with closing(open_store(folder)) as store:
+            rows = store.reader.execute("SELECT count(*) FROM record").fetchone()[0]
+            assert rows == saved
+            blob = b"picture %d" % saved
+            await store.record(capture(b"reading %d" % saved, blobs=(blob,), box=None))
+            saved += 1
+    with closing(open_store(folder)) as store:
+        assert store.reader.execute("SELECT count(*) FROM blob_due").fetchone()[0] == saved
+        assert figures(store.reader, "centre")["tray"] == saved
 
 
 def test_old_sqlite_with_the_wal_reset_fault_is_refused(

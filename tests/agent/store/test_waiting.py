@@ -58,6 +58,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 def test_what_is_asked_again_and_again_never_scans_the_log(
     asked: str, folders: dict[int, Path]
 ) -> None:
+    """T08."""
     work = {}
     for count, folder in folders.items():
         with closing(open_bench(folder)) as store:
@@ -66,6 +67,7 @@ def test_what_is_asked_again_and_again_never_scans_the_log(
 
 
 async def test_saving_costs_no_more_with_a_long_log(folders: dict[int, Path]) -> None:
+    """T08, T17."""
     work = {}
     for count, folder in folders.items():
         with closing(open_bench(folder)) as store:
