@@ -29,9 +29,13 @@ ROOT = 1
 
 
 class Page(NamedTuple):
-    """A page's plain bytes, and whether nothing newer was lost."""
+    """A page's plain bytes.
+
+    `last`: of the last version that is there; `newest`: nor is the end of the log missing.
+    """
 
     content: bytes
+    last: bool
     newest: bool
 
 
@@ -51,6 +55,7 @@ class Image:
         self.file_pages = 0 if self._file is None else os.fstat(self._file).st_size // PAGE
         self.count = self.log.size or self.file_pages
         self._copied = self._backfilled()
+        self._maps: dict[int, Page | None] = {}
         self._frames: dict[int, list[Frame]] = {}
         for frame in self.log.frames:
             self._frames.setdefault(frame.page, []).append(frame)
@@ -77,7 +82,8 @@ class Image:
         """The newest version of a page that can be read; None where none can."""
         for at, raw in enumerate(self._versions(number)):
             if self.key.sound(number, raw):
-                return Page(self.key.decrypt(number, raw), at == 0 and not self.behind)
+                newest = at == 0 and not self.behind
+                return Page(self.key.decrypt(number, raw), at == 0, newest)
         return None
 
     def sound(self, number: int) -> bool:
@@ -116,7 +122,9 @@ class Image:
         if number < 2 or is_map(number):  # noqa: PLR2004 - page 1 is in no map
             return None
         home = (number - 2) // _MAP_STEP * _MAP_STEP + 2
-        page = self.page(home)
+        if home not in self._maps:
+            self._maps[home] = self.page(home)
+        page = self._maps[home]
         if page is None:
             return None
         at = (number - home - 1) * _ENTRY

@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     from agent.store.store import Store
 
 ALARM = "database-damaged"
-_ROWS, _BYTES = 64, 256 << 10
+_ROWS, _BYTES = 32, 256 << 10
 """The most that one commit carries, so that no save waits long behind it."""
-_PAUSE = 0.002
 _FULL_PAUSE = 30.0
 _LOG = structlog.get_logger("qafila.salvage")
 Told = Callable[[str, Sequence[int]], Awaitable[None]]
@@ -82,19 +81,17 @@ class Salvor:
         undecoded: list[int] = []
         try:
             while (piece := await asyncio.to_thread(work.next)) is not None:
-                undecoded += await self._write(partial(work.apply, piece))
+                undecoded += await self._gently(partial(work.apply, piece))
                 if piece.cursor < 0 and self._told is not None:
                     await self._told(piece.table, undecoded)
-                await asyncio.sleep(_PAUSE)
         finally:
             work.image.close()
 
     async def _settle(self, places: list[str]) -> None:
         """What is to be done once all of them are carried: one may hold what another lost."""
         anew = partial(settle.log_anew, self._destination, _ROWS)
-        while await self._write(anew):
+        while await self._gently(anew):
             self._store.wake()
-            await asyncio.sleep(_PAUSE)
         torn = await asyncio.to_thread(self._look, settle.torn_blobs)
         holes = await asyncio.to_thread(self._look, partial(settle.holes, self._destination))
 
@@ -130,6 +127,14 @@ class Salvor:
 
     def _reader(self) -> closing[Connection]:
         return closing(open_reader(self._store.folder, self._store.key))
+
+    async def _gently(self, job: Callable[[Connection], Any]) -> Any:
+        """Write a slice, then leave the disk to those who save for as long as it took."""
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        done = await self._write(job)
+        await asyncio.sleep(clock() - begun)
+        return done
 
     async def _write(self, job: Callable[[Connection], Any]) -> Any:
         """Write a slice; where the disk is full, as soon as it is not."""
@@ -199,8 +204,7 @@ class _Work:
     def _of(self, table: str, begin: int) -> Iterator[_Slice]:
         found: list[Found] = []
         size, torn = 0, self._territory.torn
-        pages = self._territory.pages(table)
-        for number, (page, sure) in enumerate(pages[begin:], begin):
+        for number, (page, sure) in enumerate(self._territory.pages(table, begin), begin):
             if len(found) >= _ROWS or size >= _BYTES:
                 yield _Slice(table, found, number, self._territory.torn - torn)
                 found, size, torn = [], 0, self._territory.torn

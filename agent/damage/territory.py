@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.damage.btree import (
@@ -48,13 +49,14 @@ class Territory:
         self._above: dict[int, int] | None = None
         self.bad: list[int] = []
         self.torn = 0
-        self._pages: dict[str, list[tuple[int, bool]]] = {name: [] for name in tables}
+        self._pages = {name: array("Q") for name in tables}
         for number in range(1, image.count + 1):
             self._place(number)
 
-    def pages(self, table: str) -> list[tuple[int, bool]]:
-        """The pages that hold rows of a table, and whether each surely does."""
-        return self._pages[table]
+    def pages(self, table: str, begin: int = 0) -> Iterator[tuple[int, bool]]:
+        """The pages that hold rows of a table, and whether each surely does; from the nth on."""
+        pages = self._pages[table]
+        return ((pages[at] >> 1, bool(pages[at] & 1)) for at in range(begin, len(pages)))
 
     def rows(self, table: str, page: int, *, sure: bool) -> Iterator[Found]:
         """The rows of one page that can be read; the others are counted."""
@@ -82,21 +84,18 @@ class Territory:
         return page.content if page else None
 
     def _place(self, number: int) -> None:
-        if not self._image.sound(number) and not self._image.unused(number):
-            self.bad.append(number)
         page = self._image.page(number)
+        if (page is None or not page.last) and not self._image.unused(number):
+            self.bad.append(number)
         found = kind(number, page.content) if page and not is_map(number) else 0
         if page is None or not found or self._image.unused(number):
             return
         owner, sure = self._owner(number)
         if owner is None:
             owner, sure = self._by_shape(number, found), False
-        if (
-            owner is not None
-            and owner in self._tables
-            and found in _ROWS_IN[self._tables[owner].keyed]
-        ):
-            self._pages[owner].append((number, sure and page.newest))
+        table = self._tables.get(owner or "")
+        if table is not None and found in _ROWS_IN[table.keyed]:
+            self._pages[table.name].append(number << 1 | (sure and page.newest))
 
     def _owner(self, number: int) -> tuple[str | None, bool]:
         """The name at the root above a page; None where no way leads there."""
