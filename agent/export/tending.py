@@ -98,11 +98,14 @@ class Tending:
         self._beat = time.monotonic()
         thread = threading.Thread(target=self._work, args=(loop, done), name="stick", daemon=True)
         thread.start()
-        while not done.done():
-            await asyncio.wait({done}, timeout=EVERY_S)
-            if not done.done() and time.monotonic() - self._beat > STALL_S:
-                self.show("unavailable", f"{self._root} does not answer: pull it out")
-        return done.result()
+        try:
+            while not done.done():
+                await asyncio.wait({done}, timeout=EVERY_S)
+                if not done.done() and time.monotonic() - self._beat > STALL_S:
+                    self.show("unavailable", f"{self._root} does not answer: pull it out")
+            return done.result()
+        finally:
+            done.cancel()  # nobody asks any more; the thread ends before its next file
 
     def _work(self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[Carried]) -> None:
         try:
