@@ -53,6 +53,7 @@ class Tending:
 
     async def run(self) -> None:
         """Keep the stick up to date; nothing that goes wrong with it ends this."""
+        self._ending.clear()  # an earlier run may have failed
         try:
             while True:
                 await self._round()
