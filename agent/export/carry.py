@@ -131,25 +131,25 @@ class Carrier:
     def _look(self, shelf: Shelf, opening: Opening) -> None:
         """Know every file; those that are new here are read to their end once."""
         numbers = shelf.list().numbers
-        known = self._files
-        self._files = {number: known[number] for number in numbers if number in known}
+        fresh: dict[int, _File] = {}
         slips: dict[int, bytes] = {}
         for number in numbers:
-            if number not in known:
+            if number not in self._files:
                 self._pause()
                 content = shelf.read(number) or b""
                 slips[number] = slip_of(content)
-                sound = _is_sound(content, opening)
-                self._files[number] = _File(len(content), sound, Contents(), None)
-        self._judge(slips)
+                fresh[number] = _File(len(content), _is_sound(content, opening), Contents(), None)
+        self._judge(fresh, slips)
+        known = self._files | fresh
+        self._files = {number: known[number] for number in numbers}
 
-    def _judge(self, slips: dict[int, bytes]) -> None:
+    def _judge(self, fresh: dict[int, _File], slips: dict[int, bytes]) -> None:
         numbers = list(slips)
         for at in range(0, len(numbers), _SLIPS):
             asked = numbers[at : at + _SLIPS]
             judged = self._source.judge([slips[number] for number in asked])
             for number, found in zip(asked, judged, strict=True):
-                file = self._files[number]
+                file = fresh[number]
                 if found is None:
                     file.sound = False
                 else:

@@ -53,6 +53,7 @@ class Tending:
 
     async def run(self) -> None:
         """Keep the stick up to date; nothing that goes wrong with it ends this."""
+        self._ending.clear()  # an earlier run may have failed
         try:
             while True:
                 await self._round()
@@ -98,11 +99,14 @@ class Tending:
         self._beat = time.monotonic()
         thread = threading.Thread(target=self._work, args=(loop, done), name="stick", daemon=True)
         thread.start()
-        while not done.done():
-            await asyncio.wait({done}, timeout=EVERY_S)
-            if not done.done() and time.monotonic() - self._beat > STALL_S:
-                self.show("unavailable", f"{self._root} does not answer: pull it out")
-        return done.result()
+        try:
+            while not done.done():
+                await asyncio.wait({done}, timeout=EVERY_S)
+                if not done.done() and time.monotonic() - self._beat > STALL_S:
+                    self.show("unavailable", f"{self._root} does not answer: pull it out")
+            return done.result()
+        finally:
+            done.cancel()  # nobody asks any more; the thread ends before its next file
 
     def _work(self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[Carried]) -> None:
         try:

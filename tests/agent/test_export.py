@@ -6,6 +6,7 @@ Issue 4, point 10; contract, part 10.
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import subprocess
 import sys
@@ -146,6 +147,8 @@ def test_stick_left_plugged_in_follows_goes_and_comes_back(village: Village) -> 
     agent = village.unit.start()
     found = village.unit.until(lambda s: s["export"]["state"] == "whole", "a whole stick")
     assert (found["export"]["files"], found["export"]["lacking"]) == (1, 0)
+    said = village.unit.cli("status").stdout
+    assert re.search(r"(?m)^stick +whole; 1 files, whole \d+ s ago$", said)
     shutil.move(village.stick, village.stick.with_suffix(".away"))
     away = village.unit.until(lambda s: s["export"]["state"] == "unavailable", "no stick")
     assert "plug it in" in away["export"]["detail"]

@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from agent.errors import StoreBroken
 from agent.export import carry
 from agent.export.carry import Carried, Carrier
 from agent.export.contents import Contents, from_json, gathered, to_json
@@ -186,6 +187,26 @@ async def test_what_falls_back_to_pending_is_known_to_lie_there_still(truck: Tru
     )
     assert truck.carry().written == 0
     assert truck.carrier._files[1].wanted.count == 2
+
+
+async def test_file_that_could_not_be_judged_is_judged_the_next_time(
+    truck: Truck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be written twice, and never taken away."""
+    await truck.record(b"one")
+    truck.carry()
+    source = truck.restarted()._source
+
+    def fail(_: object) -> None:
+        raise StoreBroken("just now")
+
+    with monkeypatch.context() as ill:
+        ill.setattr(source, "judge", fail)
+        with pytest.raises(StoreBroken):
+            truck.carry()
+    assert truck.carry().written == 0
+    await truck.settle(1)
+    assert truck.carry().files == 0
 
 
 async def test_damaged_file_is_written_anew_and_taken_away(truck: Truck) -> None:

@@ -154,6 +154,19 @@ def said(store: Store, key: Ed25519PrivateKey, **more: Any) -> bytes:
     return encode_receipt(msgspec.structs.replace(receipt, **more), key)
 
 
+async def test_it_can_be_tended_again_after_it_ended(
+    store: Store, pinned: Path, stick: Path
+) -> None:
+    """As the supervisor does with a child that failed."""
+    again = Tending(Desk(store, settings(pinned)), store, str(stick))
+    for number in range(1, 3):
+        await store.record(capture(b"reading %d" % number))
+        task = asyncio.create_task(again.run())
+        await soon(lambda: again.shown()["state"] == "whole" and again.shown()["pending"] == number)  # noqa: B023
+        task.cancel()
+        await asyncio.wait({task})
+
+
 async def test_stick_that_hangs_holds_up_no_save_and_is_said(
     store: Store, pinned: Path, stick: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
