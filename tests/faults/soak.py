@@ -32,9 +32,9 @@ from tests.faults.scribe import Code, State, learn_migration, open_scribe, recor
 
 SHORTEST = 30.0
 _TURN = 60.0
-_OF_FAULTS = 0.4
-"""The part of a turn in which a campaign does faults; it then comes to its end, and the rest
-belongs to the power cuts."""
+_OF_FAULTS, _OF_CUTS = 0.4, 0.3
+"""The parts of a turn in which a campaign does faults, after which it comes to its end, and in
+which the power is cut: longer, up to a whole turn more, where too few cuts were done so far."""
 _CUTS_A_SECOND = 0.4
 """At the least, as long as there is time: 240 in the first ten minutes, on a busy machine too."""
 _CUTS = {
@@ -103,8 +103,9 @@ def soak(seconds: float, seed: int) -> Tally:
             if find_mosquitto() and left > SHORTEST / 2:
                 until = time.monotonic() + turn * _OF_FAULTS
                 campaign(tally, chance.randrange(1 << 30), until)
-            turn_ends = min(end, time.monotonic() + turn * (1 - _OF_FAULTS) / 2)
-            cut_power(tally, chance, base, turn_ends, end)
+            now = time.monotonic()
+            due = min(end, now + turn * _OF_CUTS)
+            cut_power(tally, chance, base, due, min(end, now + turn))
             tell(f"{tally.cuts} power cuts, {tally.line()}")
         count_schedules(tally, schedules)
     return tally
@@ -151,14 +152,12 @@ def campaign(tally: Tally, seed: int, until: float) -> None:
         tally.complain(f"{again}: {done.verdict}\n{done.said}")
 
 
-def cut_power(
-    tally: Tally, chance: random.Random, base: Base, turn_ends: float, end: float
-) -> None:
+def cut_power(tally: Tally, chance: random.Random, base: Base, due: float, end: float) -> None:
     """Cut the power of the store alone, in one state after the other, as often as is due."""
     while not why_not():
         for state, cuts in _CUTS.items():
             now = time.monotonic()
-            if now > end or (now > turn_ends and tally.cuts > _CUTS_A_SECOND * (now - tally.begun)):
+            if now > end or (now > due and tally.cuts > _CUTS_A_SECOND * (now - tally.begun)):
                 return
             seed = chance.randrange(1 << 30)
             used = base if state is State.MIGRATING or chance.randrange(2) else None
