@@ -90,6 +90,9 @@ class VolatileDisk:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="disk", daemon=True)
         self.platter = Platter(self._file, lies)
+        self.dark = threading.Event()
+        self._restored = asyncio.Event()
+        self._left: int | None = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -101,12 +104,21 @@ class VolatileDisk:
         self._loop.call_soon_threadsafe(self._server.close)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(30)
+        self._loop.close()
         os.close(self._file)
 
+    def darken(self, after: int) -> None:
+        """Answer nothing any more after so many further writes; `dark` says when that is."""
+        self._left = after
+
     def cut(self, seed: int) -> tuple[int, int]:
-        """See `Platter.cut`; whoever was connected has to be dead by then."""
+        """See `Platter.cut`; whoever was connected has to be dead by then. It answers again."""
 
         async def on_loop() -> tuple[int, int]:
+            self._left = None
+            self.dark.clear()
+            self._restored.set()
+            self._restored = asyncio.Event()
             return self.platter.cut(Random(seed))
 
         return asyncio.run_coroutine_threadsafe(on_loop(), self._loop).result(60)
@@ -145,12 +157,17 @@ class VolatileDisk:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Do one request; whether there may be another."""
         header = await reader.readexactly(28)
+        if self.dark.is_set():
+            await self._restored.wait()  # whoever asked is dead by then
+            return False
         _, flags, kind, handle, offset, length = struct.unpack(">IHHQQI", header)
         error, found = 0, b""
         if kind == _READ:
             found = self.platter.read(offset, length)
         elif kind == _WRITE:
             self.platter.write(offset, await reader.readexactly(length))
+            if self._goes_dark():
+                return True
             if flags & _FUA:
                 self.platter.flush()
         elif kind == _FLUSH:
@@ -161,3 +178,11 @@ class VolatileDisk:
             error = errno.EINVAL
         writer.write(struct.pack(">IIQ", _SIMPLE_REPLY, error, handle) + found)
         return True
+
+    def _goes_dark(self) -> bool:
+        """Whether the write that was just taken is the last one."""
+        if self._left is not None:
+            self._left -= 1
+            if self._left <= 0:
+                self.dark.set()
+        return self.dark.is_set()
