@@ -300,7 +300,7 @@ class Session:
         verdict = await self._outbox.settle(receipt)
         if isinstance(verdict, RestoredCopy):
             # The plan of this session is one of the old epoch: begin anew with the next.
-            raise LinkLost("the centre knows more of this unit than it does: beginning anew")
+            raise LinkLost("the centre knows another life of this unit: beginning anew")
         if isinstance(verdict, Ignored) and verdict.why is not Why.REPEATED:
             await self._pass_over(receipt, verdict.why)
             return

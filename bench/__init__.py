@@ -1,0 +1,1 @@
+"""Measurements: `python -m bench`. Not packaged; figures are copied into docs/reference."""
