@@ -8,12 +8,15 @@ round trip and 2 % lost segments (T39). Losses are waits of a round trip, as TCP
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import structlog
 
 from agent.store.figures import figures
 from sync.contract.batch import decode_batch
@@ -61,6 +64,8 @@ LINES = (
 
 def main(records: int = RECORDS) -> None:
     """Run both links and print a table."""
+    quiet = structlog.make_filtering_bound_logger(logging.ERROR)
+    structlog.configure(wrapper_class=quiet)
     rows = [("link", "records", "drained in", "up", "history", "live", "urgent p50 / max")]
     for line in LINES:
         found = asyncio.run(_measure(line, records))
