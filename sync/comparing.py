@@ -22,12 +22,14 @@ from sync.contract.digest import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from sync.contract.digest import Answer
     from sync.contract.envelope import SigningKey
     from sync.contract.ranges import Ranges
-    from sync.outbox import Link
+
+    Say = Callable[[str, bytes], Awaitable[None]]
+    """Publishes a payload on a channel; LinkLost, LinkRefused."""
 
 ANSWER_TIMEOUT = 60.0
 """Seconds until a centre that does not answer is taken for one that can't compare."""
@@ -118,8 +120,9 @@ class Unanswered(Exception):  # noqa: N818 - a state of the world, not a mistake
 class Comparing:
     """The comparisons of one connection."""
 
-    def __init__(self, link: Link, books: Books, key: SigningKey, unit: str) -> None:
-        self._link = link
+    def __init__(self, say: Say, packet_max: int, books: Books, key: SigningKey, unit: str) -> None:
+        self._say = say
+        self._packet_max = packet_max
         self._books = books
         self._key = key
         self._unit = unit
@@ -191,8 +194,11 @@ class Comparing:
             question=self._question,
             stretches=tuple(stretches),
         )
+        frame = encode_question(question, self._key)
+        if len(frame) > self._packet_max:
+            return await self._ask_in_halves(epoch, lane, stretches)
         self._answer = asyncio.get_running_loop().create_future()
-        await self._link.publish("up/digest", encode_question(question, self._key))
+        await self._say("up/digest", frame)
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 answer = await self._answer
@@ -201,3 +207,13 @@ class Comparing:
         days = {(each.first, each.last): each.day for each in stretches}
         asked = [each for each in answer.differs if (each.first, each.last) in days]
         return [(each, days[each.first, each.last]) for each in asked]
+
+    async def _ask_in_halves(
+        self, epoch: str, lane: str, stretches: Sequence[Compared]
+    ) -> list[tuple[Differing, str | None]]:
+        """Ask within what the broker takes; Unanswered where it takes not even one stretch."""
+        half = len(stretches) // 2
+        if not half:
+            raise Unanswered
+        first = await self._ask(epoch, lane, stretches[:half])
+        return first + await self._ask(epoch, lane, stretches[half:])

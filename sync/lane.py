@@ -75,7 +75,10 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class RestoredCopy:
-    """A valid receipt speaks of more than we ever wrote: we are an older copy of ourselves."""
+    """A valid receipt speaks of more than we ever wrote, or of another history than ours.
+
+    We are a copy of ourselves: an older one, or one that both went on from.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,9 @@ def settle(
     if receipt.last > state.last:
         return RestoredCopy()
     if hash_at(receipt.through) != bytes.fromhex(receipt.head_hash):
-        return Ignored(Why.IMPOSSIBLE)
+        # Of what we have settled the centre may be wrong; of what is still ours to send, hardly.
+        diverged = fresh and receipt.through > state.through
+        return RestoredCopy() if diverged else Ignored(Why.IMPOSSIBLE)
     return _taken(state, receipt, same=same)
 
 

@@ -152,7 +152,9 @@ class Session:
     def _begin_comparing(self, tasks: asyncio.TaskGroup) -> None:
         if self._books and self._greeting and self._comparing is None:
             unit = self._greeting.unit
-            self._comparing = Comparing(self._link, self._books, self._key, unit)
+            self._comparing = Comparing(
+                self._say, self._link.packet_max, self._books, self._key, unit
+            )
             tasks.create_task(self._comparing.run(), name="comparing")
 
     async def _greet(self) -> None:
@@ -169,9 +171,12 @@ class Session:
         """Only answers to the newest hello prove anything: one said again begins anew."""
         hello = await self._outbox.hello(str(uuid.uuid4()))
         self._greeting = _Greeting(hello)
-        frame = encode_hello(hello, self._key)
+        await self._say("up/hello", encode_hello(hello, self._key))
+
+    async def _say(self, channel: str, frame: bytes) -> None:
+        """Publish what a session can't do without; it counts against the cap."""
         self._allowance.charge(len(frame) + _PUBLISH_ROOM)
-        await self._link.publish("up/hello", frame)
+        await self._link.publish(channel, frame)
 
     async def _carry_front(self, plan: Plan) -> None:
         """Send what is new or pressing as soon as it is there, one batch after the other."""
@@ -300,7 +305,7 @@ class Session:
         verdict = await self._outbox.settle(receipt)
         if isinstance(verdict, RestoredCopy):
             # The plan of this session is one of the old epoch: begin anew with the next.
-            raise LinkLost("the centre knows more of this unit than it does: beginning anew")
+            raise LinkLost("the centre knows another life of this unit: beginning anew")
         if isinstance(verdict, Ignored) and verdict.why is not Why.REPEATED:
             await self._pass_over(receipt, verdict.why)
             return

@@ -57,7 +57,8 @@ def last(connection: Connection, destination: str) -> Last | None:
 
 
 def conclude(connection: Connection, destination: str, comparison: Comparison) -> None:
-    """Keep the result in the place of the one before, and raise an alarm where it differs."""
+    """Keep the result in the place of the one before; raise an alarm where it differs anew."""
+    before = (listed(connection, destination) or {"differing": []})["differing"]
     named = sorted(comparison.differing, key=lambda each: (each.epoch, each.lane, each.seq))
     differing = [_told(connection, each) for each in named]
     stamp = now()
@@ -79,7 +80,8 @@ def conclude(connection: Connection, destination: str, comparison: Comparison) -
         "days = excluded.days, differing = excluded.differing",
         (destination, *row),
     )
-    if differing:
+    # What is known since yesterday and can't be mended stands in the result, and alarms nobody.
+    if any(each not in before for each in differing):
         settling.alarm(connection, "reconcile-differs", _alarm(comparison, differing))
 
 

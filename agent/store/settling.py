@@ -102,7 +102,7 @@ def _weigh(
         fresh=proves(receipt, present(connection, destination), asked),
     )
     if isinstance(verdict, RestoredCopy):
-        epochs.fork(connection, destination, "the centre knows more of this unit than it does")
+        epochs.fork(connection, destination, "the centre knows another life of this unit")
         alarm(connection, "restored-copy", _RESTORED)
     if isinstance(verdict, Settled):
         _follow_epoch(connection, destination, receipt.central_epoch)
@@ -166,7 +166,7 @@ def alarm(connection: Connection, code: str, detail: str) -> None:
     )
 
 
-_RESTORED = "this is an older copy of a unit that went on elsewhere: it began a new epoch"
+_RESTORED = "this is a copy of a unit that went on elsewhere: it began a new epoch"
 _WORDS = {
     Why.STALE: "a receipt older than one already taken was ignored",
     Why.RETIRED: "a receipt of a centre that was since replaced was ignored",

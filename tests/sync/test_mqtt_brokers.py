@@ -256,6 +256,25 @@ def here(tmp_path: Path) -> Iterator[Place]:
         yield found
 
 
+async def test_a_broker_of_311_without_a_centre_gets_hellos_and_nothing_more(
+    old_broker: int, here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C-6.1: connection after connection, until a centre has answered; then all of it, once."""
+    for side in (backoff, central_backoff):
+        monkeypatch.setattr(side, "FIRST", 0.05)
+        monkeypatch.setattr(side, "CEILING", 0.5)
+    monkeypatch.setattr(session, "ANSWER_TIMEOUT", 3.0)
+    monkeypatch.setattr(session, "GREETING_TIMEOUT", 1.0)
+    await here.unit.record(PICTURE)
+    await here.unit.record_many(50)
+    async with Relay(old_broker) as relay, here.unit.online(relay.port):
+        await until(lambda: relay.connections >= 4, "some attempts")
+        assert {each.channel for each in relay.up()} <= {"up/hello", "up/state"}
+        with here.centre.receiving(old_broker):
+            await here.unit.settled()
+    conserved(here.unit, here.centre, PICTURE)
+
+
 async def test_a_whole_session_over_mqtt_311(
     old_broker: int, here: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -255,6 +255,9 @@ async def test_what_the_unit_has_lost_or_damaged_is_named_and_the_centre_keeps_i
         (bad, "damaged"),
     ]
     assert contents(here) == whole
+    again = await compared(here.unit, link)
+    assert again["differing"] == found["differing"]
+    assert here.unit.alarms() == {"reconcile-differs": 1}
 
 
 async def test_a_record_that_neither_side_has_any_more_is_said_to_be_lost(
@@ -378,6 +381,22 @@ async def test_answers_to_another_unit_another_question_or_retained_are_no_answe
     await take(here.unit, days=1, a_day=3)
     assert (await compared(here.unit, link))["outcome"] == "equal"
     assert here.unit.alarms() == {"answer-retained": 1, "answer-another-unit": 1}
+
+
+async def test_a_question_keeps_within_the_packets_of_the_broker(here: Place) -> None:
+    """T24: it is asked in halves, where else the link would be lost over and over."""
+    await take(here.unit, days=40, a_day=2)
+    with here.centre.ledger() as ledger:
+        link = LedgerLink(here.unit, here.centre, ledger, packet_max=3_000)
+        assert (await compared(here.unit, link))["outcome"] == "equal"
+        asked = [load for at, load in link.sent if at == "up/digest"]
+        assert len(asked) > 1
+        assert max(map(len, asked)) <= 3_000
+        victim = list(here.unit.saved)[33]
+        with inside(link) as sql:
+            change_line(sql, victim)
+        found = await compared(here.unit, link)
+    assert [each["record"] for each in found["differing"]] == [victim]
 
 
 async def test_three_thousand_records_are_compared_for_a_hundredth_of_their_bytes(

@@ -96,9 +96,7 @@ async def queued_before_urgent(unit: Unit, relay: Relay) -> int:
     return came[0] - carried
 
 
-async def test_ten_thousand_records_drain_whole_over_a_satellite(
-    here: Place, mosquitto: Mosquitto
-) -> None:
+async def test_records_drain_once_over_a_satellite(here: Place, mosquitto: Mosquitto) -> None:
     """T39 scaled down: 600 ms and 2 % loss; the window fills the link, nothing is sent twice."""
     await here.unit.record_many(800)
     with here.centre.receiving(mosquitto.port):
