@@ -35,9 +35,6 @@ _INCREMENTAL = 2
 FULL = "the disk is full: nothing was saved just now; free some space"
 _PIECE = 1 << 20
 _DAMAGE = frozenset({sqlite.SQLITE_CORRUPT, sqlite.SQLITE_NOTADB})
-FOLD_PAGES = 250
-"""Pages of the log after which a commit folds it into the file: a megabyte at a time delays the
-save that meets it little, and costs a seventh more bytes than SQLite's thousand pages would."""
 BUSY_MS = 10_000
 """Milliseconds for which another process that holds the database is waited for."""
 
@@ -57,7 +54,6 @@ def open_writer(folder: Path, key: str) -> Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA journal_size_limit = 67108864")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {FOLD_PAGES}")
         if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
             message = "the database was made without incremental auto_vacuum: it is not ours"
             raise StoreBroken(message)
