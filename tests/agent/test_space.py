@@ -180,6 +180,7 @@ async def test_disk_full_of_unconfirmed_readings_frees_itself_once_the_link_is_t
         await watched.look()
         assert watched.shown()["accepts"] is False
         assert figures(unit.store.reader, "centre")["pending"] == saved
+        await unit.dismiss()
         await unit.settle()
         assert figures(unit.store.reader, "centre")["confirmed"] == saved
         await unit.note_backup(saved)
@@ -192,14 +193,12 @@ async def test_disk_full_of_unconfirmed_readings_frees_itself_once_the_link_is_t
 
 async def fill(unit: OldUnit) -> int:
     """Save until the disk is full; how many were saved."""
+    await unit.consult()
     for number in range(64):
-        await unit.consult()
         try:
             await unit.store.record(capture(b"%d" % number, blobs=(os.urandom(300_000),)))
         except StoreFull:
             return number
-        finally:
-            await unit.dismiss()
     raise AssertionError("the disk is too large")
 
 
