@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from agent.store.connection import Connection
 
 OPERATIONS = {
-    State.BORN: 420,
+    State.BORN: 900,
     State.INGESTING: 4000,
     State.DRAINING: 4000,
     State.PURGING: 6000,
