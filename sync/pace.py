@@ -22,7 +22,8 @@ class Pace:
 
     It climbs only where chunks do not queue: what is carried beside them shares the link, and a
     wider window would but take that share. `_least` is the shortest that chunks took, in seconds,
-    and their size; where they take half a chunk's time more than that, the link is full.
+    and their size; where a whole round takes half a chunk's time more than that, the link is full.
+    One that was merely held up, by a lost segment, says nothing.
 
     `window` is in chunks and never above `ceiling`, `chunk_size` in bytes; rates are bytes per
     second of a whole round (as many deliveries as the window is wide). A pause with nothing in
@@ -39,7 +40,7 @@ class Pace:
     _since: float | None = None
     _flat: int = 0
     _least: tuple[float, float] = (inf, 0.0)
-    _took: float = 0.0
+    _took: float = inf
 
     def began(self, now: float) -> None:
         """A delivery starts at this monotonic second."""
@@ -51,24 +52,24 @@ class Pace:
         """A delivery of `size` bytes was answered, `took` seconds after it began."""
         self._bytes += size
         self._count += 1
-        self._took += took
+        self._took = min(self._took, took)
         if self._count >= self.window and self._since is not None and now > self._since:
             rate = self._bytes / max(now - self._since, _INSTANT)
-            self._judge(rate, self._took / self._count, self._bytes / self._count)
-            self._bytes, self._count, self._took, self._since = 0, 0, 0.0, now
+            self._judge(rate, self._took, self._bytes / self._count)
+            self._bytes, self._count, self._took, self._since = 0, 0, inf, now
         self._landed()
 
     def lost(self) -> None:
         """A delivery was not answered in time: begin again with one small chunk."""
         self.window, self.chunk_size, self.best, self._flat = 1, CHUNK_MIN, 0.0, 0
-        self._bytes, self._count, self._took, self._since = 0, 0, 0.0, None
+        self._bytes, self._count, self._took, self._since = 0, 0, inf, None
         self._least = (inf, 0.0)
         self._landed()
 
     def _landed(self) -> None:
         self._flying -= 1
         if self._flying == 0:
-            self._bytes, self._count, self._took, self._since = 0, 0, 0.0, None
+            self._bytes, self._count, self._took, self._since = 0, 0, inf, None
 
     def _judge(self, rate: float, took: float, size: float) -> None:
         self.chunk_size = int(max(CHUNK_MIN, min(CHUNK_MAX, rate * _SLICE / self.window)))

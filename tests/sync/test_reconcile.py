@@ -385,13 +385,13 @@ async def test_answers_to_another_unit_another_question_or_retained_are_no_answe
 
 async def test_a_question_keeps_within_the_packets_of_the_broker(here: Place) -> None:
     """T24: it is asked in halves, where else the link would be lost over and over."""
-    await take(here.unit, days=40, a_day=2)
+    await take(here.unit, days=60, a_day=1)
     with here.centre.ledger() as ledger:
-        link = LedgerLink(here.unit, here.centre, ledger, packet_max=3_000)
+        link = LedgerLink(here.unit, here.centre, ledger, packet_max=1_800)
         assert (await compared(here.unit, link))["outcome"] == "equal"
         asked = [load for at, load in link.sent if at == "up/digest"]
         assert len(asked) > 1
-        assert max(map(len, asked)) <= 3_000
+        assert max(map(len, asked)) <= 1_800
         victim = list(here.unit.saved)[33]
         with inside(link) as sql:
             change_line(sql, victim)
