@@ -126,7 +126,7 @@ def _furnish(root: Path, image: Image) -> None:
         (root / name).write_text(content)
     (root / "root/.ssh").chmod(0o700)
     shutil.copytree(HERE / "guest", root / LAB.lstrip("/"), ignore=shutil.ignore_patterns("__*"))
-    chroot = ["chroot", str(root), "systemctl"]
+    chroot = ["chroot", str(root), "systemctl", "--quiet"]
     _run(*chroot, "enable", "systemd-networkd.service", "ssh.service")
     _run(*chroot, "mask", *_QUIET.split())
 
