@@ -30,6 +30,11 @@ _REFUSALS = frozenset(
     for word in ("NotPermitted", "NotAuthorized", "NotSupported", "InvalidValueLength")
 )
 
+ABORTED = "le-connection-abort, again and again"
+"""What it means that a device which has just called is not connected to in time: bleak 3.1 takes
+an aborted connection for bad reception and repeats it by itself, for ever. With BlueZ 5.66 each
+connection is aborted where the device has lost its half of a bond."""
+
 
 class BleakLink:
     """A `GattLink` over bleak. `frames` counts what was heard; `stuck`: hanging up failed.
@@ -67,8 +72,11 @@ class BleakLink:
     async def open(self, more: float = 0.0) -> None:
         """Connect and discover, in `more` seconds than usual; `Unavailable` if it can't be."""
         with self._explained("it could not be connected"):
-            async with asyncio.timeout(self._patience + more):
-                await self._client.connect()
+            try:
+                async with asyncio.timeout(self._patience + more):
+                    await self._client.connect()
+            except TimeoutError:
+                raise TimeoutError(ABORTED) from None
 
     async def subscribe(self, characteristic: str, hear: Callable[[bytes], None]) -> None:
         """See `GattLink.subscribe`."""

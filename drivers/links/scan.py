@@ -33,9 +33,10 @@ _WHY_NOT = {
 @asynccontextmanager
 async def scanning(scanner: BleakScanner, patience: float) -> AsyncIterator[None]:
     """Scan meanwhile; start and stop in `patience` seconds each, or `Unavailable`."""
-    async with _bluetooth(), asyncio.timeout(patience):
-        await scanner.start()
     try:
+        # Inside: where we are cancelled while it starts, it may scan already.
+        async with _bluetooth(), asyncio.timeout(patience):
+            await scanner.start()
         yield
     except BaseException:
         with suppress(*RADIO_ERRORS):

@@ -181,6 +181,32 @@ async def test_stale_bond_is_mended_once_without_a_person(room: Room, stack: Lab
     assert [reading.raw for reading in sink.recorded] == FRAMES[:1]
 
 
+async def test_bond_of_a_device_that_calls_and_is_never_connected_to_is_mended(
+    room: Room, stack: LabStack
+) -> None:
+    """As with BlueZ: bleak repeats a connection that is aborted until our patience ends."""
+    device, sink = await room.device(JUST_WORKS), MemorySink()
+    radio = room.radio(replace(PATIENCE, connect=2.0), stack)
+    run = asyncio.create_task(radio.run({CUFF_ADDRESS: cuff(sink)}))
+    await asyncio.sleep(0)
+    await paired(room, radio, device, nobody)
+    device.forget()
+    aborted = 0
+
+    async def abort_for_ever(_: str) -> None:
+        nonlocal aborted
+        if await stack.bonded(CUFF_ADDRESS):
+            aborted += 1
+            await asyncio.get_running_loop().create_future()
+
+    room.on_connect = abort_for_ever
+    await device.measure(FRAMES[0])
+    await until(lambda: bool(sink.recorded))
+    assert aborted == 3
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+
+
 async def test_stale_bond_that_needs_a_passkey_asks_for_a_person_and_is_left_alone(
     room: Room, stack: LabStack
 ) -> None:

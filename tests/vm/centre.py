@@ -160,7 +160,7 @@ class Centre:
         return [
             each
             for each in every
-            if (of := each["context"]["device"]) is not None
+            if (of := each["context"].get("device")) is not None
             and device in {None, of["name"]}
             and each["raw"] is not None
         ]

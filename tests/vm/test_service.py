@@ -11,6 +11,8 @@ import pytest
 from tests.vm.guest import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.vm.truck import Truck
 
 BOUND = 2.0
@@ -55,10 +57,11 @@ def test_it_meets_its_centre_over_mutual_tls(unit: Truck) -> None:
     eventually(lambda: uplink(unit) == "connected", words="the unit does not reach its centre")
 
 
-def test_it_is_shut_in_well_enough(unit: Truck) -> None:
+def test_it_is_shut_in_well_enough(unit: Truck, tell: Callable[[str], None]) -> None:
     said = unit.guest.run(f"systemd-analyze security {UNIT} --no-pager")
     exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", said)
     assert exposure is not None, said
+    tell(f"exposure level {exposure[1]}")
     assert float(exposure[1]) <= BOUND, said
 
 
