@@ -57,7 +57,7 @@ def carry(connection: Connection, table: str, found: Found) -> bool:
     """
     take = _TAKERS.get(table)
     if take is not None:
-        return take(connection, found.row, found.sure)
+        return take(connection, found)
     return found.sure and _insert(connection, table, found.row)
 
 
@@ -102,21 +102,23 @@ def _insert(connection: Connection, table: str, row: Row) -> bool:
         return False
 
 
-def _epoch(connection: Connection, row: Row, sure: bool) -> bool:  # noqa: FBT001 - a taker
-    if not sure or row.get("closed") is None:
+def _epoch(connection: Connection, found: Found) -> bool:
+    row = found.row
+    if not found.sure or row.get("closed") is None:
         close_epoch(connection, row["epoch"])
         return False
-    if row["reason"] == SALVAGED:  # an earlier salvage has told what is held of it
+    if row.get("reason") == SALVAGED:  # an earlier salvage has told what is held of it
         connection.execute("UPDATE epoch SET reason = ? WHERE epoch = ?", (SALVAGED, row["epoch"]))
     return _insert(connection, "epoch", row)
 
 
-def _lane(connection: Connection, row: Row, sure: bool) -> bool:  # noqa: FBT001 - a taker
+def _lane(connection: Connection, found: Found) -> bool:
+    row = found.row
     closed = connection.execute(
         "SELECT 1 FROM epoch WHERE epoch = ? AND reason NOT IN (?, ?)",
         (row["epoch"], DAMAGED, SALVAGED),
     ).fetchone()
-    if closed and sure:
+    if closed and found.sure:
         return _insert(connection, "lane", row)
     open_lane(connection, row["epoch"], row["lane"], row["last"])
     connection.execute(
@@ -126,8 +128,8 @@ def _lane(connection: Connection, row: Row, sure: bool) -> bool:  # noqa: FBT001
     return True
 
 
-def _record(connection: Connection, row: Row, sure: bool) -> bool:  # noqa: FBT001 - a taker
-    del sure  # its hash is the proof
+def _record(connection: Connection, found: Found) -> bool:
+    row = found.row  # its hash is the proof
     if link(row["prev_hash"], row["line"]) != row["hash"]:
         return False
     open_lane(connection, row["epoch"], row["lane"], row["seq"])
@@ -149,10 +151,9 @@ def _refer(connection: Connection, place: Row, blob: _Blob) -> None:
         connection.execute("UPDATE blob SET refs = refs + 1 WHERE sha256 = ?", (sha256,))
 
 
-def _identity(connection: Connection, row: Row, sure: bool) -> bool:  # noqa: FBT001 - a taker
+def _identity(connection: Connection, found: Found) -> bool:
     """Ids outlive, but not that of a record lost on the way: a device may tell it once more."""
-    del sure
-    return _is_held(connection, row) and _insert(connection, "identity", row)
+    return _is_held(connection, found.row) and _insert(connection, "identity", found.row)
 
 
 def _is_held(connection: Connection, row: Row) -> bool:
@@ -171,24 +172,22 @@ def _is_held(connection: Connection, row: Row) -> bool:
     )
 
 
-def _frame(connection: Connection, row: Row, sure: bool) -> bool:  # noqa: FBT001 - a taker
+def _frame(connection: Connection, found: Found) -> bool:
     """Numbers are given anew; what may be recorded already is kept and not decoded again."""
-    if not sure and row.get("outcome") is None:
+    row = found.row
+    if not found.sure and row.get("outcome") is None:
         row = row | {"outcome": "quarantined", "reason": "it lay in a damaged database"}
     return _insert(connection, "frame", {key: row[key] for key in row if key != "frame"})
 
 
-def _consultation(connection: Connection, row: Row, sure: bool) -> bool:  # noqa: FBT001 - a taker
+def _consultation(connection: Connection, found: Found) -> bool:
     """None is open afterwards: whose readings those of a box are, a person says anew."""
-    del sure
-    return _insert(
-        connection,
-        "consultation",
-        row | {"closed": row.get("closed") or utc_text(now().wall)},
-    )
+    closed = found.row.get("closed") or utc_text(now().wall)
+    return _insert(connection, "consultation", found.row | {"closed": closed})
 
 
-def _binding(connection: Connection, row: Row, sure: bool) -> bool:  # noqa: FBT001 - a taker
+def _binding(connection: Connection, found: Found) -> bool:
+    row = found.row
     taken = (
         row.get("released") is None
         and connection.execute(
@@ -196,38 +195,28 @@ def _binding(connection: Connection, row: Row, sure: bool) -> bool:  # noqa: FBT
         ).fetchone()
     )
     kept = {key: row[key] for key in row if key != "binding"}
-    return bool(sure and not taken) and _insert(connection, "binding", kept)
+    return bool(found.sure and not taken) and _insert(connection, "binding", kept)
 
 
-def _tray(connection: Connection, row: Row, sure: bool) -> bool:  # noqa: FBT001 - a taker
+def _tray(connection: Connection, found: Found) -> bool:
     """Of a record that is lost nothing waits for its patient."""
-    del sure
     known = connection.execute(
-        "SELECT 1 FROM identity WHERE record_id = ?", (row["record_id"],)
+        "SELECT 1 FROM identity WHERE record_id = ?", (found.row["record_id"],)
     ).fetchone()
-    return known is not None and _insert(connection, "tray", row)
+    return known is not None and _insert(connection, "tray", found.row)
 
 
-def _hashed(table: str) -> Callable[[Connection, Row, bool], bool]:
-    def take(connection: Connection, row: Row, sure: bool) -> bool:  # noqa: FBT001 - a taker
-        del sure
-        whole = hashlib.sha256(row["content"]).digest() == row["sha256"]
-        return whole and _insert(connection, table, row)
-
-    return take
+def _raw(connection: Connection, found: Found) -> bool:
+    whole = hashlib.sha256(found.row["content"]).digest() == found.row["sha256"]
+    return whole and _insert(connection, "raw", found.row)
 
 
-def _lasting(table: str) -> Callable[[Connection, Row, bool], bool]:
+def _lasting(table: str) -> Callable[[Connection, Found], bool]:
     """Rows that never change, or whose older version only says less."""
-
-    def take(connection: Connection, row: Row, sure: bool) -> bool:  # noqa: FBT001 - a taker
-        del sure
-        return _insert(connection, table, row)
-
-    return take
+    return lambda connection, found: _insert(connection, table, found.row)
 
 
-_TAKERS: dict[str, Callable[[Connection, Row, bool], bool]] = {
+_TAKERS: dict[str, Callable[[Connection, Found], bool]] = {
     "epoch": _epoch,
     "lane": _lane,
     "record": _record,
@@ -235,8 +224,8 @@ _TAKERS: dict[str, Callable[[Connection, Row, bool], bool]] = {
     "frame": _frame,
     "consultation": _consultation,
     "binding": _binding,
-    "raw": _hashed("raw"),
     "tray": _tray,
+    "raw": _raw,
     **{
         each: _lasting(each)
         for each in ("watermark", "exception", "anchor", "reference", "chunk", "alarm")
