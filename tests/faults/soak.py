@@ -34,7 +34,7 @@ SHORTEST = 30.0
 _TURN = 60.0
 _OF_FAULTS, _OF_CUTS = 0.4, 0.3
 """The parts of a turn in which a campaign does faults, after which it comes to its end, and in
-which the power is cut: longer, up to a whole turn more, where too few cuts were done so far."""
+which the power is cut: longer, up to two turns, where too few cuts were done so far."""
 _CUTS_A_SECOND = 0.4
 """At the least, as long as there is time: 240 in the first ten minutes, on a busy machine too."""
 _CUTS = {
@@ -105,7 +105,7 @@ def soak(seconds: float, seed: int) -> Tally:
                 campaign(tally, chance.randrange(1 << 30), until)
             now = time.monotonic()
             due = min(end, now + turn * _OF_CUTS)
-            cut_power(tally, chance, base, due, min(end, now + turn))
+            cut_power(tally, chance, base, due, min(end, now + 2 * turn))
             tell(f"{tally.cuts} power cuts, {tally.line()}")
         count_schedules(tally, schedules)
     return tally
