@@ -37,13 +37,8 @@ _OF_FAULTS, _OF_CUTS = 0.4, 0.3
 which the power is cut: longer, up to two turns, where too few cuts were done so far."""
 _CUTS_A_SECOND = 0.4
 """At the least, as long as there is time: 240 in the first ten minutes, on a busy machine too."""
-_CUTS = {
-    State.BORN: 1,
-    State.INGESTING: 8,
-    State.MIGRATING: 5,
-    State.DRAINING: 8,
-    State.IDLE: 3,
-}
+_CUTS = {State.BORN: 1, State.IDLE: 3}
+_CUTS_ELSE = 8
 """How many cuts one process goes through; a state that it is in but once takes one."""
 _CEILING = 60.0
 
@@ -155,21 +150,22 @@ def campaign(tally: Tally, seed: int, until: float) -> None:
 def cut_power(tally: Tally, chance: random.Random, base: Base, due: float, end: float) -> None:
     """Cut the power of the store alone, in one state after the other, as often as is due."""
     while not why_not():
-        for state, cuts in _CUTS.items():
+        for state in State:
             now = time.monotonic()
             if now > end or (now > due and tally.cuts > _CUTS_A_SECOND * (now - tally.begun)):
                 return
             seed = chance.randrange(1 << 30)
             used = base if state is State.MIGRATING or chance.randrange(2) else None
             try:
-                for outcome in _cut(seed, state, cuts, used):
+                for outcome in _cut(seed, state, used):
                     count_cut(tally, outcome)
             except RuntimeError as failure:
                 tally.complain(f"power cut {seed} while {state}: {failure}")
 
 
-def _cut(seed: int, state: State, cuts: int, base: Base | None) -> list[Outcome]:
+def _cut(seed: int, state: State, base: Base | None) -> list[Outcome]:
     """Cut at one operation by its number, or look often at what a cut would leave."""
+    cuts = _CUTS.get(state, _CUTS_ELSE)
     if cuts == 1:
         return [cut_once(seed, state, Code.AS_IT_IS, base=base)]
     return cut_often(seed, state, cuts, base=base)
