@@ -1,6 +1,8 @@
 # make demo      a unit, its devices and a centre on this computer, nothing else needed
 # make test      lint, then every test
 # make soak      faults by seed for SECONDS_TO_RUN (from 30), from SEED; ends with one JSON line
+# make test-vm   the product on Debian's kernel, BlueZ, udev and systemd, in a virtual machine; root
+# make soak-vm   the same with the long counts, from SEED
 # make bench     every figure of docs/reference/durability.md anew, or those that WHAT names
 # make lint      style, types and the arrows between the packages
 # make clauses   write the contract's index and schemas from the tests and the code
@@ -11,7 +13,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test soak bench lint tools clauses catalogue soak-codecs lock
+.PHONY: demo test soak bench test-vm soak-vm lint tools root clauses catalogue soak-codecs lock
 
 PYTHON ?= python3
 VENV := .venv
@@ -36,6 +38,28 @@ soak: $(VENV)/.test tools
 
 bench: $(VENV)/.test tools
 	@$(BIN)/python -m bench $(WHAT)
+
+VM_TOOLS := qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap:mmdebstrap \
+  mkfs.ext4:e2fsprogs ssh:openssh-client setpriv:util-linux mosquitto:mosquitto
+VM_TEST = QAFILA_VM_SEED=$(SEED) $(BIN)/python -m pytest --timeout 1200 tests/vm
+
+test-vm soak-vm: TOOLS := $(VM_TOOLS)
+
+test-vm: root $(VENV)/.vm tools
+	@$(VM_TEST)
+
+soak-vm: root $(VENV)/.vm tools
+	@QAFILA_VM_READINGS=500 QAFILA_VM_CUTS=25 QAFILA_VM_VALLEYS=3 $(VM_TEST)
+
+root:
+	@if [ "$$(id -u)" != 0 ]; then \
+	  echo "The virtual machine's disk is built by mmdebstrap and chroot: run this as root." >&2; \
+	  exit 1; \
+	fi
+
+$(VENV)/.vm: tests/vm/requirements.lock $(VENV)/.test
+	@$(PIP) install --require-hashes --requirement $<
+	@touch $@
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import time
 from functools import partial
@@ -15,27 +14,35 @@ import structlog
 from sqlcipher3 import dbapi2 as sqlite
 
 from agent import __version__, control, preview, status_file
+from agent.asking import ask
 from agent.board import Board
 from agent.clock import boot_id, now
 from agent.clock_watch import ClockWatch
 from agent.consultations import close_consultation, open_boxes, open_consultation
+from agent.damage.care import Care
+from agent.damage.examine import suspect
 from agent.device_verbs import DeviceVerbs, text
 from agent.entering import enter
-from agent.errors import StoreBroken, StoreFull
+from agent.errors import StoreBroken, StoreDamaged, StoreFull
+from agent.export.part import ExportPart
+from agent.known_time import KnownTime
 from agent.notify import notify, watchdog_interval
 from agent.recovery import recover
+from agent.space import Ballast, Space, make_room_to_open
 from agent.stations import Stations
+from agent.store.books import StoreBooks
 from agent.store.connection import translate
 from agent.store.figures import figures
 from agent.store.keys import load_key
 from agent.store.listing import LISTS
+from agent.store.retention import Retention
 from agent.store.store import Store
 from agent.supervisor import keep
 from agent.uplink import DESTINATION, Impulse, build_uplink, shown
 from drivers.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from config.model import Settings
     from sync.uplink import Uplink
@@ -50,6 +57,9 @@ async def run(settings: Settings) -> None:
     store = _open(settings)
     try:
         await _Agent(store, settings).run()
+    except* StoreDamaged:
+        suspect(store.folder)
+        raise
     finally:
         store.close()
 
@@ -64,8 +74,14 @@ class _Agent:
         self._stations = Stations(store, self._board, settings)
         self._device_verbs = DeviceVerbs(store, self._stations, settings)
         self._impulse = Impulse()
+        self._books = StoreBooks(store, DESTINATION)
+        self._known = KnownTime(store.folder)
         self._begun = time.monotonic()
-        self._uplink, self._no_uplink = _uplink(store, settings, self._impulse)
+        self._uplink, self._no_uplink = _uplink(
+            store, settings, self._impulse, self._books, self._known
+        )
+        self._space = Space(store, Ballast(store.folder))
+        self._export = ExportPart(store, settings)
         self._unwritten = False
         self._stop = asyncio.Event()
 
@@ -93,6 +109,10 @@ class _Agent:
             tasks.create_task(self._watch_store(), name="watchdog")
             tasks.create_task(self._stations.run(), name="stations")
             tasks.create_task(self._watch_clock(), name="clock")
+            tasks.create_task(self._care(), name="care")
+            tasks.create_task(self._watch_space(), name="space")
+            tasks.create_task(self._keep_retention(), name="retention")
+            tasks.create_task(self._export.run(), name="export")
             if self._uplink is not None:
                 tasks.create_task(self._keep_uplink(self._uplink), name="uplink")
 
@@ -106,6 +126,25 @@ class _Agent:
 
     async def _watch_clock(self) -> None:
         await keep("clock", ClockWatch(self._store).run, lambda *_: None)
+
+    async def _care(self) -> None:
+        care = Care(self._store, DESTINATION, self._salvaged)
+        await keep("care", care.run, lambda *_: None)
+
+    async def _salvaged(self, table: str, frames: Sequence[int]) -> None:
+        """Serve devices that were bound, decode frames that were not, as soon as they are back."""
+        if table == "binding":
+            self._stations.take_up(self._settings)
+        if table == "frame":
+            await recover(self._store, frames)
+
+    async def _watch_space(self) -> None:
+        await keep("space", self._space.run, lambda *_: None)
+
+    async def _keep_retention(self) -> None:
+        days = self._settings.retention.days
+        retention = Retention(self._store, DESTINATION, days, scarce=lambda: self._space.scarce)
+        await keep("retention", retention.run, lambda *_: None)
 
     async def _watch_store(self) -> None:
         """Ping systemd only after the writer has answered; end with a broken store."""
@@ -143,9 +182,11 @@ class _Agent:
             "written": status_file.moment(),
             "running_seconds": round(time.monotonic() - self._begun),
             "clock": stamp.clock,
-            "disk": _disk(self._store.folder),
+            "time_known": self._known.hear(stamp),
+            "disk": self._space.shown(),
             **self._of_store(),
             "uplink": shown(self._uplink, self._no_uplink),
+            "export": self._export.shown(),
             "devices": self._board.shown(),
             "unbound": list(self._board.unbound),
         }
@@ -153,7 +194,11 @@ class _Agent:
     def _of_store(self) -> dict[str, Any]:
         reader = self._store.reader
         try:
-            return {"store": figures(reader, DESTINATION), "consultations": open_boxes(reader)}
+            return {
+                "store": figures(reader, DESTINATION),
+                "consultations": open_boxes(reader),
+                "reconciliation": self._books.shown(),
+            }
         except sqlite.Error as error:
             raise translate(error) from None
 
@@ -175,10 +220,14 @@ class _Agent:
                 "close": self._close,
                 "snapshot": self._snapshot,
                 "enter": partial(enter, self._store),
+                "ask": partial(ask, self._store),
                 "reconnect": self._reconnect,
+                "reconcile": self._reconcile,
+                "reconciliation": self._reconciliation,
                 "readings": self._list,
                 "pending": self._list,
                 **self._device_verbs.verbs(),
+                **self._export.verbs.verbs(),
             },
             lambda: notify("READY=1"),
         )
@@ -211,6 +260,15 @@ class _Agent:
         self._impulse.give()
         return {}
 
+    async def _reconcile(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        if self._uplink is None:
+            raise control.RequestWrong("there is no uplink, so no centre to compare with")
+        self._books.ask()
+        return await self._reconciliation(_)
+
+    async def _reconciliation(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        return {"last": self._books.listed()}
+
     async def _snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         stored = await self._stations.snapshot(text(asked, "device"))
         return {"record": str(stored.record_id)}
@@ -223,22 +281,19 @@ class _Stopped(Exception):  # noqa: N818 - no error
 def _open(settings: Settings) -> Store:
     folder = Path(settings.unit.state)
     try:
+        make_room_to_open(folder)
         return Store.open(folder, load_key(folder), settings.unit.name, settings.unit.origin)
     except OSError as error:
         path = error.filename or folder
         raise StoreBroken(f"$.unit.state: {path} can't be used: {error.strerror}") from None
 
 
-def _uplink(store: Store, settings: Settings, impulse: Impulse) -> tuple[Uplink | None, str]:
+def _uplink(
+    store: Store, settings: Settings, impulse: Impulse, books: StoreBooks, known: KnownTime
+) -> tuple[Uplink | None, str]:
     """The uplink, or why there is none: a wrong one must not keep the unit from recording."""
     try:
-        return build_uplink(store, settings, impulse), ""
+        return build_uplink(store, settings, impulse, books, known.latest), ""
     except Misconfigured as wrong:
         _LOG.error("misconfigured", child="uplink", remedy=wrong.remedy)
         return None, wrong.remedy
-
-
-def _disk(folder: Path) -> dict[str, int]:
-    """Bytes of the disk that the state folder is on: what we may still use, and its size."""
-    found = os.statvfs(folder)
-    return {"free": found.f_bavail * found.f_frsize, "size": found.f_blocks * found.f_frsize}

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     Verb = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 SOCKET = "control.sock"
-_LINE_MAX = 64 << 10
+_LINE_MAX = 128 << 10
+"""A receipt in base64 fits."""
 _LOG = structlog.get_logger("qafila.control")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.capture import Capture
 from agent.clock import now
+from agent.consultations import require_no_patient
 from agent.control import RequestWrong
 from agent.device_verbs import text
 from agent.manual import BY_HAND, FORM_VERSION, measure, remark
@@ -22,9 +23,10 @@ _FIELDS = ("box", "kind", "value", "actor")
 async def enter(store: Store, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Store one entry; its record id, why it lies in the tray, and what is to be said of it.
 
-    Raises RequestWrong, NotEntered, and the store's errors where nothing was saved.
+    Raises RequestWrong, NotEntered, WrongField, and the store's errors where nothing was saved.
     """
     box, word, typed, actor = (_short(asked, key) for key in _FIELDS)
+    require_no_patient(store.reader, actor)
     reason = _short(asked, "reason") if asked.get("reason") else None
     measurement = measure(word, typed)
     capture = Capture(

@@ -19,6 +19,10 @@ class StoreBroken(StoreError):  # noqa: N818 - a state of the disk, not a mistak
     """The database can't be read or written: damaged, wrong key, or failing disk."""
 
 
+class StoreDamaged(StoreBroken):
+    """The database file itself is damaged; the next start sets it aside and goes on."""
+
+
 class StoreBusy(StoreError):  # noqa: N818 - a state, not a mistake
     """Another agent works on this state folder."""
 

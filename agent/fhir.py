@@ -27,6 +27,8 @@ _ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 _VITAL_SIGNS = "http://hl7.org/fhir/StructureDefinition/vitalsigns"
 _TRUE_WITHIN = timedelta(minutes=5)
 _MEMORY = timedelta(days=31)
+_PRELIMINARY = "early-estimate"
+"""What a device says of a value that it is still about (HL7 PHD guide, measurement status)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def _observation(
     resource: dict[str, Any] = {
         "resourceType": "Observation",
         "id": str(uuid.uuid5(record, f"Observation/{part}")),
-        "status": "final",
+        "status": "preliminary" if _PRELIMINARY in capture.measurement.quality else "final",
         "category": [{"coding": [{"system": _CATEGORY, "code": category}]}],
         "code": _code(quantity),
         "effectiveDateTime": utc_text(effective(capture)),
@@ -117,6 +119,10 @@ def _observation(
         resource["meta"] = meta
     if capture.measurement.site:
         resource["bodySite"] = {"text": capture.measurement.site}
+    said = (*capture.measurement.status, *capture.measurement.quality)
+    if said:
+        # Whoever reads only the resource is to see what casts doubt on its value.
+        resource["interpretation"] = [{"text": word} for word in said]
     return resource | _of(subject)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -63,4 +64,19 @@ def load_centre_key(path: Path) -> Ed25519PublicKey:
         raise KeyMissing(f"$.uplink.centre_key: {path} is not a PEM public key") from None
     if not isinstance(key, Ed25519PublicKey):
         raise KeyMissing(f"$.uplink.centre_key: {path} must hold an Ed25519 key")
+    return key
+
+
+def load_sealing_key(path: Path) -> X25519PublicKey:
+    """The centre's sealing key, which stands second in the same file; KeyMissing."""
+    end = b"-----END PUBLIC KEY-----"
+    try:
+        first, mark, second = path.read_bytes().partition(end)
+        key = load_pem_public_key(second) if first and mark and second.strip() else None
+    except (OSError, ValueError):
+        key = None
+    if not isinstance(key, X25519PublicKey):
+        raise KeyMissing(
+            f"{path} holds no sealing key of the centre: copy the centre's central.pub there anew"
+        )
     return key

@@ -18,7 +18,7 @@ from drivers.card import card, decoder
 from drivers.errors import ProtocolFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from agent.store.frames import KeptFrame
     from agent.store.store import Store
@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 _LOG = structlog.get_logger("qafila.recovery")
 
 
-async def recover(store: Store) -> int:
+async def recover(store: Store, only: Collection[int] | None = None) -> int:
     """Decode or quarantine every frame that nobody has decoded; give how many there were.
+
+    `only`: of these frames, where a station may be decoding others just now.
 
     One that can't be recovered stops neither the others nor the agent; what a full disk leaves
     undecoded waits for the next start.
     """
-    frames = undecoded(store.reader)
+    frames = [each for each in undecoded(store.reader) if only is None or each.frame in only]
     for _, same in groupby(frames, key=lambda frame: (frame.device, frame.driver)):
         try:
             await _recover_device(store, list(same))

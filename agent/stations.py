@@ -74,6 +74,12 @@ class Stations:
             _check(device)
         build(device.driver, device.settings)
 
+    def take_up(self, settings: settings_model.Settings) -> None:
+        """Serve every bound device that is not served yet."""
+        for device in bound_devices(self._store.reader, settings):
+            if device.name not in self._devices:
+                self.add(device)
+
     def add(self, device: settings_model.Device) -> None:
         """Serve a device from now on."""
         self._devices[device.name] = device

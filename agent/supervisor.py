@@ -10,8 +10,10 @@ import random
 from typing import TYPE_CHECKING
 
 import structlog
+from sqlcipher3 import dbapi2 as sqlite
 
-from agent.errors import AgentError, Conflict, StoreError, StoreFull
+from agent.errors import AgentError, Conflict, StoreDamaged, StoreError, StoreFull
+from agent.store.connection import translate
 from drivers.errors import DriverError, Misconfigured, ProtocolFault, Unavailable
 
 if TYPE_CHECKING:
@@ -62,6 +64,10 @@ async def _run(child: Callable[[], Awaitable[None]], record: _Record) -> None:
     standing = asyncio.get_running_loop().call_later(_STOOD, record.stood)
     try:
         await child()
+    except sqlite.Error as error:  # of a reader; any other than damage is a bug of the child
+        if isinstance(damaged := translate(error), StoreDamaged):
+            raise damaged from None
+        raise
     except ExceptionGroup as group:  # a child may have children, and they fail together
         raise _one(group) from None
     finally:

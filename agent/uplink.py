@@ -14,16 +14,19 @@ from agent.identity import load_centre_key, load_unit_key
 from drivers.errors import Misconfigured
 from sync.contract import CONTRACT
 from sync.contract.topics import ROOTS
-from sync.mqtt import Broker, Certificates, Will, connect
+from sync.mqtt import Broker, Will, connect
 from sync.routes import next_route
+from sync.trust import Certificates
 from sync.uplink import Uplink
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
 
     from agent.store.store import Store
     from config.model import Settings, Tls
     from config.model import Uplink as UplinkSettings
+    from sync.comparing import Books
     from sync.contract.hello import Origin
     from sync.outbox import Link
 
@@ -52,8 +55,17 @@ class Impulse:
             self._asked.clear()
 
 
-def build_uplink(store: Store, settings: Settings, impulse: Impulse) -> Uplink | None:
-    """The uplink of a unit that has one; Misconfigured where a key or certificate is wrong."""
+def build_uplink(
+    store: Store,
+    settings: Settings,
+    impulse: Impulse,
+    books: Books | None = None,
+    known: datetime | None = None,
+) -> Uplink | None:
+    """The uplink of a unit that has one; Misconfigured where a key or certificate is wrong.
+
+    `known` is the latest time that is known to have passed, for the dates of certificates.
+    """
     if settings.uplink is None:
         return None
     try:
@@ -61,7 +73,7 @@ def build_uplink(store: Store, settings: Settings, impulse: Impulse) -> Uplink |
         centre = load_centre_key(Path(settings.uplink.centre_key))
     except KeyMissing as missing:
         raise Misconfigured("uplink", str(missing)) from None
-    broker = _broker(store.unit, store.origin, settings.uplink)
+    broker = _broker(store.unit, store.origin, settings.uplink, known)
 
     def link() -> AbstractAsyncContextManager[Link]:
         session = str(uuid.uuid4())
@@ -71,11 +83,12 @@ def build_uplink(store: Store, settings: Settings, impulse: Impulse) -> Uplink |
             will=Will("up/state", _state(store.unit, session, "offline")),
         )
 
-    return Uplink(store.outbox(DESTINATION), link, key, centre, impulse.wait)
+    cap = settings.uplink.bytes_per_second
+    return Uplink(store.outbox(DESTINATION), link, key, centre, impulse.wait, books, cap)
 
 
-def _broker(unit: str, origin: Origin, settings: UplinkSettings) -> Broker:
-    certificates = None if settings.tls is None else _certificates(settings.tls)
+def _broker(unit: str, origin: Origin, settings: UplinkSettings, known: datetime | None) -> Broker:
+    certificates = None if settings.tls is None else _certificates(settings.tls, known)
     return Broker(
         host=settings.host,
         port=settings.port,
@@ -86,7 +99,7 @@ def _broker(unit: str, origin: Origin, settings: UplinkSettings) -> Broker:
     )
 
 
-def _certificates(tls: Tls) -> Certificates:
+def _certificates(tls: Tls, known: datetime | None) -> Certificates:
     """The files of mutual TLS, found to be what they should be."""
     paths = {name: Path(getattr(tls, name)) for name in ("authority", "certificate", "key")}
     for name, path in paths.items():
@@ -101,7 +114,7 @@ def _certificates(tls: Tls) -> Certificates:
     except ssl.SSLError:
         why = "$.uplink.tls: these are no PEM files, or the key is not that of the certificate"
         raise Misconfigured("uplink", why) from None
-    return Certificates(**paths)
+    return Certificates(paths["authority"], paths["certificate"], paths["key"], known)
 
 
 def shown(uplink: Uplink | None, why: str) -> dict[str, Any]:

@@ -46,10 +46,16 @@ _STALE = 15.0
 """Seconds after which figures are said to be old although the agent answers."""
 _LINK_PATIENCE = 24 * 3600
 """Seconds without a receipt, with something pending, before somebody should look."""
+_STICK_PATIENCE = 24 * 3600
+"""Seconds for which what waits may lie on one disk only, before somebody should look."""
 _ALARM_PATIENCE = 7 * 24 * 3600
 """Seconds for which an alarm is shown after it was last raised."""
-_DISK_LOW, _DISK_FULL = 1 << 30, 64 << 20
-"""Bytes left: somebody should look; readings are about to be lost."""
+_DISK_LOW, _LOW_PART = 1 << 30, 10
+_DISK_FULL, _FULL_PART = 64 << 20, 100
+"""Bytes left: somebody should look; readings will soon be refused. Of a small disk: one in so
+many of its bytes."""
+_FILES_LOW = 100
+"""Files (inodes) that may still be made: the agent needs a handful."""
 
 
 _TROUBLE = frozenset({"unavailable", "misconfigured", "faulty", "failed", "needs-pairing"})
@@ -77,7 +83,7 @@ def judge(status: Mapping[str, Any] | None, age: float, daemon: Daemon) -> Verdi
 def _figures(status: Mapping[str, Any]) -> str:
     store = status["store"]
     parts = [
-        f"{store['saved']} on the truck",
+        f"{store['saved'] - store.get('aged_out', 0)} on the truck",
         f"{store['confirmed']} confirmed by the centre",
         f"{store['pending']} waiting",
     ]
@@ -87,10 +93,11 @@ def _figures(status: Mapping[str, Any]) -> str:
 
 
 def _remarks(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
-    yield from _of_disk(status["disk"]["free"])
+    yield from _of_disk(status["disk"])
     yield from _of_store(status["store"])
     yield from _of_alarms(status["store"]["alarms"], status["written"]["wall"])
     yield from _of_uplink(status)
+    yield from _of_stick(status)
     for name, device in status["devices"].items():
         yield from _of_device(name, device)
     if status["clock"] == "implausible":
@@ -104,6 +111,15 @@ def _of_store(store: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
         yield Level.WARNING, f"{frames} frames could not be decoded and are kept: {reasons}"
     if store["refused"]:
         yield Level.WARNING, f"{store['refused']} records were refused by the centre"
+    if store.get("lost"):
+        yield Level.WARNING, f"{store['lost']} records can't be read back and are lost"
+    for each in store.get("damage", ()):  # an older agent's figures have none
+        if each["finished"] is None:
+            yield Level.WARNING, f"damaged/{each['place']} is being salvaged: {_salvaged(each)}"
+
+
+def _salvaged(damage: Mapping[str, Any]) -> str:
+    return f"{damage['records']} records recovered so far"
 
 
 def _of_alarms(alarms: Iterable[Mapping[str, Any]], wall: float) -> Iterator[tuple[Level, str]]:
@@ -113,11 +129,17 @@ def _of_alarms(alarms: Iterable[Mapping[str, Any]], wall: float) -> Iterator[tup
             yield Level.WARNING, f"{alarm['detail']} ({times})"
 
 
-def _of_disk(free: int) -> Iterator[tuple[Level, str]]:
-    if free < _DISK_FULL:
-        yield Level.CRITICAL, "the disk is full, readings can't be saved: free some space now"
-    elif free < _DISK_LOW:
-        yield Level.WARNING, f"the disk is nearly full: {free >> 20} MiB are left"
+def _of_disk(disk: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
+    free, size = disk["free"], disk["size"]
+    left = f"{free >> 20} MiB are left"
+    if not disk.get("accepts", True):
+        yield Level.CRITICAL, f"the disk is full, readings are refused: free some space now; {left}"
+    elif free < min(_DISK_FULL, size // _FULL_PART):
+        yield Level.CRITICAL, f"the disk is all but full: free some space now; {left}"
+    elif free < min(_DISK_LOW, size // _LOW_PART):
+        yield Level.WARNING, f"the disk is nearly full: {left}"
+    if disk.get("files") and disk["files_free"] < _FILES_LOW:
+        yield Level.WARNING, f"the disk takes no more than {disk['files_free']} further files"
 
 
 def _of_uplink(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
@@ -132,11 +154,28 @@ def _of_uplink(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
         yield Level.WARNING, f"no receipt for {in_words(silent)}: {why}"
 
 
+def _of_stick(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
+    """Of the stick that stays plugged in; figures of an older agent say nothing of it."""
+    stick = status.get("export", {"state": "none"})
+    if stick["state"] in {"asking", "misconfigured"}:
+        yield Level.WARNING, f"the stick asks for somebody: {stick['detail']}"
+    if stick["state"] in {"none", "misconfigured", "whole"} or not status["store"]["pending"]:
+        return
+    whole = stick["whole_seconds"]
+    alone = float(whole) if whole is not None else _waited(status)
+    if alone > _STICK_PATIENCE:
+        why = stick["detail"] or stick["state"]
+        yield Level.WARNING, f"what waits is on one disk only, for {in_words(alone)}: {why}"
+
+
 def _silent(status: Mapping[str, Any]) -> float:
     """Seconds without a receipt, also over restarts: then what waits tells since when."""
     last = status["uplink"]["last_receipt_seconds"]
-    if last is not None:
-        return float(last)
+    return _waited(status) if last is None else float(last)
+
+
+def _waited(status: Mapping[str, Any]) -> float:
+    """Seconds for which the oldest has waited, or the agent has run, whichever is longer."""
     oldest = (lane["oldest_pending"] for lane in status["store"]["lanes"].values())
     waited = (status["written"]["wall"] - _wall(each) for each in oldest if each)
     return float(max(status["running_seconds"], *waited, 0.0))

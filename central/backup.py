@@ -12,6 +12,16 @@ from central.store import connect, open_store, reading
 if TYPE_CHECKING:
     from pathlib import Path
 
+_HELD = """
+SELECT unit, epoch, lane, min(through, coalesce((
+    SELECT min(e.seq) - 1 FROM entries AS e
+    JOIN record_blobs AS r ON r.unit = lanes.unit AND r.record_id = e.record_id
+    JOIN blobs AS b ON b.unit = r.unit AND b.sha256 = r.sha256
+    WHERE e.lane_id = lanes.id AND b.complete = 0
+), through)) FROM lanes
+"""
+"""How far each lane is whole: a record whose picture was still on its way is not in the copy."""
+
 
 def back_up(folder: Path, target: Path) -> None:
     """Copy the database while it is in use, then tell units what the copy holds.
@@ -27,7 +37,7 @@ def back_up(folder: Path, target: Path) -> None:
     with reading(folder) as source, closing(connect(target)) as copy:
         source.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE")
-        lanes = copy.execute("SELECT unit, epoch, lane, through FROM lanes").fetchall()
+        lanes = copy.execute(_HELD).fetchall()
     sync_folder(target.parent)
     with closing(open_store(folder)) as store, store.transaction():
         for unit, epoch, lane, through in lanes:

@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from central.errors import RecordFault
-from central.lines import Line, read_line, read_lost, same_reading
+from central.lines import Line, read_blob_lost, read_closed, read_line, read_lost, same_reading
 from central.logbook import Entry, Lane
 from central.seams import check_lost, check_seams
 from sync.contract.batch import Batch, chain
@@ -14,15 +14,15 @@ from sync.contract.errors import ContractFault
 from sync.contract.receipt import Refusal
 
 if TYPE_CHECKING:
-    from central.lines import Lost
+    from central.lines import EpochClosed, Lost
     from central.store import Store
 
 
 class Taking:
     """One batch on its way into the store, within the store's transaction.
 
-    Afterwards `lanes` holds every lane on which something was said, and `dropped` the blobs
-    whose bytes contradicted a record and are asked for again.
+    Afterwards `lanes` holds every lane on which something was said, `dropped` the blobs whose
+    bytes contradicted a record and are asked for again, and `new` counts the records stored.
     """
 
     def __init__(self, store: Store, batch: Batch) -> None:
@@ -36,6 +36,7 @@ class Taking:
         self._previous = dict(enumerate((previous, *values[:-1]), header.first))
         self.lanes: dict[int, Lane] = {self._lane.id: self._lane}
         self.dropped: set[bytes] = set()
+        self.new = 0
 
     def run(self) -> None:
         """Settle every seq that isn't; ContractFault `chain` or `conflict` changes nothing."""
@@ -49,32 +50,44 @@ class Taking:
             self._store.log.advance(lane)
 
     def _settle(self, seq: int, line: bytes) -> None:
-        record_id, refusal = None, None
+        record_id, again, refusal = None, False, None
         try:
-            record_id = self._take(line)
+            record_id, again = self._take(line)
         except RecordFault as fault:
             refusal = Refusal(seq=seq, code=fault.code, reason=fault.reason)
         outcome: Entry = Entry(
             self._hashes[seq], self._previous[seq], "refused" if refusal else "taken"
         )
-        self._store.log.enter(self._lane, seq, outcome, record_id, refusal)
+        self._store.log.enter(self._lane, seq, outcome, record_id, refusal, again=again)
 
-    def _take(self, line: bytes) -> str:
-        """Store a record, or know it again; every check stands before the first change."""
+    def _take(self, line: bytes) -> tuple[str, bool]:
+        """Store a record, or know it again; every check stands before the first change.
+
+        Gives its id, and whether what is kept of it are the bytes of another telling.
+        """
         record = read_line(line, self._store.origin)
         unit, line_hash = self._lane.unit, hashlib.sha256(line).digest()
         stored = self._store.log.line(unit, record.record)
         if stored is not None:
             if stored == line or same_reading(record, stored):
-                return record.record
+                return record.record, stored != line
             raise RecordFault("conflict", "the record id is known with other content")
-        lost = read_lost(record)
+        lost, closed = read_lost(record), read_closed(record)
+        read_blob_lost(record)
         self._check_sizes(record)
+        if closed:  # known from now on, also where nothing of it ever came
+            self._check_closed(closed)
+            self._store.log.lane(unit, closed.epoch, closed.lane)
         if lost:
             self._give_up(lost)
         self._store.log.keep(unit, record.record, record.kind, line, line_hash)
+        self.new += 1
         self._refer(record)
-        return record.record
+        return record.record, False
+
+    def _check_closed(self, closed: EpochClosed) -> None:
+        if closed.epoch == self._batch.header.epoch:
+            raise RecordFault("conflict", "the record closes the epoch in which it stands")
 
     def _check_sizes(self, record: Line) -> None:
         for each in record.blobs:

@@ -17,13 +17,15 @@ import structlog
 from central import backup, export, report
 from central.errors import CentreError, Misconfigured
 from central.files import alone, write_durably
-from central.keys import PUBLIC, create_key, load_key, load_public_key
+from central.intake import Desk, Intake
+from central.keys import PUBLIC, create_key, load_key, load_public_key, load_sealing_key
 from central.ledger import Ledger
 from central.receiver import Receiver
 from central.settings import SAMPLE, SETTINGS, load_settings
 from central.store import create, open_store
 from sync.contract.fields import UNIT
 from sync.contract.topics import ROOTS
+from sync.stick import StickFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +40,7 @@ def _plainly() -> Iterator[None]:
     """Show an error as one sentence."""
     try:
         yield
-    except CentreError as error:
+    except (CentreError, StickFault) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         what = error.filename or "a file"
@@ -133,6 +135,22 @@ def export_files(folder: Path, target: Path) -> None:
     click.echo(f"{done.records} records and {done.files} files were written to {target}.")
 
 
+@main.command("import")
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.argument("stick", type=_FOLDER)
+def import_files(folder: Path, stick: Path) -> None:
+    """Commit what units exported to STICK, and write their receipts there."""
+    with _plainly():
+        signing, sealing = load_key(folder), load_sealing_key(folder)
+        with closing(open_store(folder)) as store:
+            taken = Desk(store, Ledger(store), signing, sealing).take_in(stick)
+    for intake in taken:
+        _show_intake(intake)
+    if any(intake.refused or intake.remarks for intake in taken):
+        words = "not everything on it was taken: see above"
+        raise click.ClickException(words)
+
+
 @main.command("backup")
 @click.argument("folder", metavar="DIR", type=_FOLDER)
 @click.argument("target", type=_FILE)
@@ -150,6 +168,28 @@ def restored(folder: Path) -> None:
     with _plainly():
         epoch = backup.declare_restored(folder)
     click.echo(f"Units will be asked for what is missing. The central epoch is now {epoch}.")
+
+
+_REMEDIES = {
+    "unreadable": "damaged, or pulled out: export it again",
+    "short": "torn: export it again",
+    "magic": "no sealed file: export it again",
+    "key": "signed with a key that is not enrolled: enrol the unit's present key",
+    "signature": "changed since it was signed: export it again",
+    "recipient": "sealed to another centre: carry it there, or pin this one's central.pub",
+    "sealed": "taken from another unit's folder or damaged: export it again",
+    "entries": "damaged: export it again",
+}
+
+
+def _show_intake(intake: Intake) -> None:
+    counts = f"{intake.files} files read, {intake.new} records new here"
+    click.echo(f"{intake.unit}: {counts}, {intake.receipts} receipts written")
+    for code, times in sorted(intake.refused.items()):
+        why = _REMEDIES.get(code, "see qafila-central status")
+        click.echo(f"  {times} refused ({code}): {why}", err=True)
+    for words in intake.remarks:
+        click.echo(f"  {words}", err=True)
 
 
 def _receive(receiver: Receiver) -> None:
@@ -171,12 +211,25 @@ def _say_ready() -> None:
 
 def _show_unit(unit: report.UnitReport) -> None:
     blobs = f"{unit.blobs_complete} blobs complete, {unit.blobs_incomplete} incomplete"
+    blobs += f" ({unit.blobs_lost} of them for ever)" if unit.blobs_lost else ""
     click.echo(f"{unit.unit}: {unit.records} records, {blobs}")
     for lane in unit.lanes:
         settled = f"taken {lane.taken}, refused {lane.refused}, lost {lane.lost}"
-        click.echo(f"  {lane.lane} of {lane.epoch}: {lane.through} of {lane.last}, {settled}")
+        over = ", closed: its database was damaged" if lane.closed else ""
+        click.echo(f"  {lane.lane} of {lane.epoch}: {lane.through} of {lane.last}, {settled}{over}")
+    if unit.compared:
+        _show_compared(unit.compared)
     _show_counts("  refused records", unit.refused_records)
     _show_counts("  refused messages", unit.refused_messages)
+
+
+def _show_compared(compared: report.Comparisons) -> None:
+    open_ = [each for each in compared.damage if not each.mended]
+    mended = len(compared.damage) - len(open_)
+    click.echo(f"  last compared {compared.at}: {mended} damaged and mended, {len(open_)} differ")
+    for each in open_:
+        record = each.record_id or "a record not known here"
+        click.echo(f"    {each.lane} {each.seq} of {each.epoch}: {record} is {each.found}")
 
 
 def _show_counts(title: str, counts: dict[str, int]) -> None:

@@ -9,25 +9,25 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from central.batches import Taking
 from central.chunks import take_chunk
+from central.comparing import compare
 from central.owed import Owed
 from central.receipts import write_receipts
 from sync.contract.batch import decode_batch
 from sync.contract.chunk import decode_chunk
-from sync.contract.envelope import key_id
+from sync.contract.digest import ABSENT, decode_question
 from sync.contract.errors import ContractFault
 from sync.contract.hello import decode_hello
 from sync.contract.receipt import CHUNKS_MAX, Receipt, Refusal
 from sync.contract.topics import Address, address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from central.store import EnrolledUnit, Store
     from sync.contract.batch import Batch
+    from sync.contract.digest import Answer
 
 GROUP_MAX = CHUNKS_MAX
 """The most messages of one transaction: their chunks fit into one receipt."""
@@ -40,14 +40,18 @@ class Inbound:
     topic: str
     payload: bytes = field(repr=False)
     retained: bool = False
+    carried: bool = False
+    """It came in a file, and may be older than what came since."""
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The receipts to publish, and how many messages were refused, by code."""
+    """What to publish, how many messages were refused, by code, and how many records are new."""
 
     receipts: tuple[Receipt, ...]
+    answers: tuple[Answer, ...]
     refused: Counter[str]
+    new: int
 
 
 class Ledger:
@@ -68,12 +72,18 @@ class Ledger:
             for message in group:
                 refused.update(self._take(message, owed))
             receipts = write_receipts(self._store, owed)
-        return Committed(receipts, refused)
+        return Committed(receipts, tuple(owed.answers), refused, owed.new)
 
     def count(self, code: str) -> None:
         """Count a message that could not be taken through no clause of the contract."""
         with self._store.transaction():
             self._store.count("", code)
+
+    def count_files(self, unit: str, refused: Mapping[str, int]) -> None:
+        """Count the files of a unit's folder that could not be opened, by code."""
+        with self._store.transaction():
+            for code, times in refused.items():
+                self._store.count(unit, code, times)
 
     def _take(self, message: Inbound, owed: Owed) -> list[str]:
         """Take one message; give the codes under which it was counted."""
@@ -113,13 +123,15 @@ class Ledger:
         if leaf == "chunk":
             return self._take_chunk(unit, message.payload, owed)
         if leaf == "hello":
-            self._greet(unit, message.payload, owed)
+            self._greet(unit, message, owed)
+        elif leaf == "digest":
+            self._compare(unit, message.payload, owed)
         else:
             self._take_batch(unit, leaf.removeprefix("log/"), message.payload, owed)
         return None
 
-    def _greet(self, unit: EnrolledUnit, payload: bytes, owed: Owed) -> None:
-        hello = decode_hello(payload, _key_of(unit))
+    def _greet(self, unit: EnrolledUnit, message: Inbound, owed: Owed) -> None:
+        hello = decode_hello(message.payload, unit.key_of())
         if hello.unit != unit.unit:
             raise ContractFault("topic", "the hello names another unit than its topic")
         if hello.origin != self._store.origin:
@@ -127,8 +139,20 @@ class Ledger:
         greeting = self._store.next_greeting(unit.unit)
         for offer in hello.lanes:
             lane = self._store.log.lane(unit.unit, offer.epoch, offer.lane)
-            self._store.log.greet(lane, offer.first, offer.oldest, greeting)
+            self._store.holdings.recall(lane)
+            lane = self._store.log.lane(unit.unit, offer.epoch, offer.lane)
+            greet = self._store.log.greet_late if message.carried else self._store.log.greet
+            greet(lane, offer, greeting)
             owed.greet(owed.owe(unit.unit, offer.epoch, offer.lane, hello.session))
+
+    def _compare(self, unit: EnrolledUnit, payload: bytes, owed: Owed) -> None:
+        question = decode_question(payload, unit.key_of())
+        if question.unit != unit.unit:
+            raise ContractFault("topic", "the question names another unit than its topic")
+        answer = compare(self._store, question)
+        owed.answers.append(answer)
+        if any(each.found == ABSENT for each in answer.differs):
+            owed.owe(unit.unit, question.epoch, question.lane)
 
     def _take_chunk(self, unit: EnrolledUnit, payload: bytes, owed: Owed) -> str | None:
         chunk = decode_chunk(payload)
@@ -136,7 +160,7 @@ class Ledger:
         return take_chunk(self._store.blobs, unit.unit, chunk)
 
     def _take_batch(self, unit: EnrolledUnit, lane: str, payload: bytes, owed: Owed) -> None:
-        batch = decode_batch(payload, _key_of(unit))
+        batch = decode_batch(payload, unit.key_of())
         if (batch.header.unit, batch.header.lane) != (unit.unit, lane):
             raise ContractFault("topic", "the batch names another unit or lane than its topic")
         place = owed.owe(unit.unit, batch.header.epoch, lane)
@@ -146,6 +170,7 @@ class Ledger:
         except ContractFault as fault:
             owed.refuse(place, _stretch(batch, fault))
             raise
+        owed.new += taking.new
         for touched in taking.lanes.values():
             owed.owe(touched.unit, touched.epoch, touched.lane)
         for sha256 in taking.dropped:
@@ -155,8 +180,3 @@ class Ledger:
 def _stretch(batch: Batch, fault: ContractFault) -> Refusal:
     header = batch.header
     return Refusal(seq=header.first, last=header.last, code=fault.code, reason=fault.reason)
-
-
-def _key_of(unit: EnrolledUnit) -> Callable[[bytes], Ed25519PublicKey | None]:
-    key = Ed25519PublicKey.from_public_bytes(unit.public_key)
-    return {key_id(key): key}.get

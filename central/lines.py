@@ -8,7 +8,8 @@ import msgspec
 
 from central.errors import RecordFault
 from sync.contract.chunk import BLOB_MAX
-from sync.contract.fields import LANES, Hash, Seq, Uuid
+from sync.contract.fields import LANES, Hash, Seq, Through, Uuid
+from sync.contract.ranges import is_normal
 from sync.contract.topics import ROOTS
 
 _Word = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -33,6 +34,22 @@ class Lost(msgspec.Struct, frozen=True):
     reason: str
 
 
+class EpochClosed(msgspec.Struct, frozen=True):
+    """An earlier epoch of the unit of which nothing more comes; `lost` never will."""
+
+    epoch: Uuid
+    lane: str
+    through: Through
+    lost: tuple[tuple[Seq, Seq], ...]
+
+
+class BlobLost(msgspec.Struct, frozen=True):
+    """A blob whose bytes the unit no longer has."""
+
+    sha256: Hash
+    reason: str
+
+
 class Raw(msgspec.Struct, frozen=True):
     """The bytes that the device sent, by their hash; they stay on the unit."""
 
@@ -54,6 +71,8 @@ class Line(msgspec.Struct, frozen=True):
     context: Context | None = None
     raw: Raw | None = None
     lost: msgspec.Raw = msgspec.Raw()
+    epoch_closed: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="epoch-closed")
+    blob_lost: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="blob-lost")
 
 
 def read_line(line: bytes, origin: str) -> Line:
@@ -88,6 +107,25 @@ def read_lost(record: Line) -> Lost | None:
     if lost.lane not in LANES:
         raise RecordFault("unreadable", "the record gives up a seq of an unknown lane")
     return lost
+
+
+def read_closed(record: Line) -> EpochClosed | None:
+    """Which epoch a record of kind `epoch-closed` closes; RecordFault where it doesn't say."""
+    if record.kind != "epoch-closed":
+        return None
+    closed = _read(bytes(record.epoch_closed), EpochClosed)
+    if closed.lane not in LANES:
+        raise RecordFault("unreadable", "the record closes an unknown lane")
+    if closed.lost and (not is_normal(closed.lost) or closed.lost[-1][1] > closed.through):
+        raise RecordFault("unreadable", "the ranges of the record contradict each other")
+    return closed
+
+
+def read_blob_lost(record: Line) -> BlobLost | None:
+    """Which blob a record of kind `blob-lost` gives up; RecordFault where it doesn't say."""
+    if record.kind != "blob-lost":
+        return None
+    return _read(bytes(record.blob_lost), BlobLost)
 
 
 def _read(text: bytes, kind: type[_T]) -> _T:

@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+from central.holdings import AGAIN
 from sync.contract.fields import GENESIS, SEQ_MAX
 from sync.contract.receipt import Refusal
 
 if TYPE_CHECKING:
     import sqlite3
 
+    from sync.contract.hello import LaneOffer
     from sync.contract.ranges import Range
 
 Outcome = Literal["taken", "refused", "lost"]
@@ -27,6 +29,8 @@ class Lane:
     lane: str
     through: int
     offered: int
+    oldest: int
+    spoken: int
     backed_up_through: int | None
 
 
@@ -52,7 +56,8 @@ class Logbook:
             (unit, epoch, lane),
         )
         row = self._sql.execute(
-            "SELECT id, unit, epoch, lane, through, offered, backed_up_through FROM lanes"
+            "SELECT id, unit, epoch, lane, through, offered, oldest, told, backed_up_through"
+            " FROM lanes"
             " WHERE unit = ? AND epoch = ? AND lane = ?",
             (unit, epoch, lane),
         ).fetchone()
@@ -66,11 +71,25 @@ class Logbook:
         ).fetchone()
         return (row[0], row[1]) if row else None
 
-    def greet(self, lane: Lane, offered: int, oldest: int, greeting: int) -> None:
-        """Note what the latest hello offers of a lane."""
+    def greet(self, lane: Lane, offer: LaneOffer, greeting: int) -> None:
+        """Note what the latest hello offers of a lane; leave behind what will never come."""
         self._sql.execute(
             "UPDATE lanes SET offered = ?, oldest = ?, greeted = ? WHERE id = ?",
-            (offered, oldest, greeting, lane.id),
+            (offer.first, offer.oldest, greeting, lane.id),
+        )
+        if offer.oldest > offer.last > lane.through and not self.entries(
+            lane, offer.last, offer.last
+        ):
+            head = Entry(bytes.fromhex(offer.head_hash), None, "lost")
+            self.enter(lane, offer.last, head, None, None)
+        self.advance(lane)
+
+    def greet_late(self, lane: Lane, offer: LaneOffer, greeting: int) -> None:
+        """Note a hello that may be older than the latest: it takes nothing back."""
+        self._sql.execute(
+            "UPDATE lanes SET offered = max(offered, ?), oldest = max(oldest, ?), greeted = ?"
+            " WHERE id = ?",
+            (offer.first, offer.oldest, greeting, lane.id),
         )
 
     def entries(self, lane: Lane, first: int, last: int) -> dict[int, Entry]:
@@ -83,10 +102,25 @@ class Logbook:
         return {row[0]: Entry(*row[1:]) for row in rows}
 
     def enter(
-        self, lane: Lane, seq: int, entry: Entry, record_id: str | None, refusal: Refusal | None
+        self,
+        lane: Lane,
+        seq: int,
+        entry: Entry,
+        record_id: str | None,
+        refusal: Refusal | None,
+        *,
+        again: bool = False,
     ) -> None:
-        """Settle a seq; what was lost gives way to the record that turned up after all."""
-        code, reason = (refusal.code, refusal.reason) if refusal else (None, None)
+        """Settle a seq; what was lost gives way to the record that turned up after all.
+
+        `again`: what is kept under the record's id are the bytes of another telling.
+        """
+        code, reason = (AGAIN if again else None), None
+        if refusal:  # it is told, also where the latest hello took the seq for settled
+            code, reason = refusal.code, refusal.reason
+            self._sql.execute(
+                "UPDATE lanes SET offered = min(offered, ?) WHERE id = ?", (seq, lane.id)
+            )
         self._sql.execute(
             "INSERT OR REPLACE INTO entries"
             " (lane_id, seq, hash, prev_hash, record_id, outcome, code, reason)"
@@ -124,12 +158,13 @@ class Logbook:
             self._sql.execute("UPDATE lanes SET through = ? WHERE id = ?", (row[0], lane.id))
 
     def _leave_behind(self, lane: Lane) -> Lane:
-        """Count as lost what the unit no longer has, once its oldest record is here."""
+        """Count as lost what the unit no longer has, once what stands beside it is here."""
         row = self._sql.execute(
             "UPDATE lanes SET through = oldest - 1, gone = gone + oldest - 1 - through"
             " - (SELECT count(*) FROM entries WHERE lane_id = id AND seq > through"
             " AND seq < oldest) WHERE id = ? AND oldest > through + 1"
-            " AND EXISTS (SELECT 1 FROM entries WHERE lane_id = id AND seq = oldest)"
+            " AND EXISTS (SELECT 1 FROM entries WHERE lane_id = id"
+            " AND seq BETWEEN oldest - 1 AND oldest)"
             " RETURNING through",
             (lane.id,),
         ).fetchone()
@@ -158,11 +193,12 @@ class Logbook:
         """The chain's value at a settled seq; the genesis at 0."""
         return self.entries(lane, seq, seq)[seq].hash if seq else GENESIS
 
-    def next_serial(self, lane: Lane, through: int) -> int:
-        """Number a receipt, and note what it tells."""
+    def next_serial(self, lane: Lane, last: int) -> int:
+        """Number a receipt, and note how far it speaks."""
         row = self._sql.execute(
-            "UPDATE lanes SET serial = serial + 1, told = ? WHERE id = ? RETURNING serial",
-            (through, lane.id),
+            "UPDATE lanes SET serial = serial + 1, told = max(told, ?) WHERE id = ?"
+            " RETURNING serial",
+            (last, lane.id),
         ).fetchone()
         return int(row[0])
 

@@ -31,15 +31,20 @@ def outline(
     ahead: Sequence[Range],
     refused_to: Callable[[int, int], Sequence[Refusal]],
     stretches: Sequence[Refusal],
+    *,
+    spoken: int = 0,
 ) -> Outline:
     """Say as much as fits, from below; of what lies beyond `last` nothing is said.
 
     `ahead` are the lowest settled ranges above `through`; `refused_to(last, most)` gives the
-    lowest refused records up to `last`; `stretches` are batches refused as a whole.
+    lowest refused records up to `last`; `stretches` are batches refused as a whole. `spoken` is
+    the highest seq of which a receipt spoke before: what is settled no longer is said missing.
     """
     shown = tuple(ahead[:MISSING_MAX])
     last = shown[-1][1] if shown else through
-    missing = minus(((through + 1, last),), shown) if shown else ()
+    if len(ahead) < MISSING_MAX:
+        last = max(last, spoken)
+    missing = minus(((through + 1, last),), shown) if last > through else ()
     told = tuple(stretches[:STRETCHES_MAX])
     room = REFUSED_MAX - len(told)
     refused = tuple(refused_to(last, room + 1))

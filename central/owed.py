@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sync.contract.digest import Answer
     from sync.contract.ranges import Range
     from sync.contract.receipt import Refusal
 
@@ -26,12 +27,15 @@ class Owed:
     """Receipts by place, in the order in which they were asked for.
 
     `stretches` are refused batches by place, `touched` blobs by unit and hash, `greeted` the
-    units whose hello is answered with every blob that is incomplete.
+    units whose hello is answered with every blob that is incomplete, `answers` what is to be said
+    to those who compare; `new` counts the records that were not here before.
     """
 
     places: dict[Place, list[Refusal]] = field(default_factory=dict)
     touched: dict[str, dict[bytes, Touched]] = field(default_factory=dict)
     greeted: dict[tuple[str, str], list[Place]] = field(default_factory=dict)
+    answers: list[Answer] = field(default_factory=list)
+    new: int = 0
 
     def owe(self, unit: str, epoch: str, lane: str, session: str | None = None) -> Place:
         """Ask for a receipt on a lane."""

@@ -32,10 +32,11 @@ def _write(store: Store, place: Place, helds: list[Held], owed: Owed) -> Receipt
         store.log.ahead(lane, CHUNKS_MAX),
         lambda last, most: store.log.refused(lane, last, most),
         owed.places[place],
+        spoken=lane.spoken,
     )
     return Receipt(
         central_epoch=store.central_epoch,
-        serial=store.log.next_serial(lane, said.through),
+        serial=store.log.next_serial(lane, said.last),
         unit=unit,
         epoch=epoch,
         lane=name,

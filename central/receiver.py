@@ -17,6 +17,7 @@ from central.backoff import Backoff
 from central.errors import CentreError, StoreUnavailable
 from central.ledger import GROUP_MAX, Committed, Inbound, Ledger
 from central.link import Connection, LinkLost, Speech
+from sync.contract.digest import encode_answer
 from sync.contract.receipt import encode_receipt
 from sync.contract.topics import topic
 
@@ -158,6 +159,8 @@ class Receiver:
 
     def _tell(self, committed: Committed, messages: int) -> None:
         sent = sum(self._publish(receipt) for receipt in committed.receipts)
+        for answer in committed.answers:
+            self._send(answer.unit, "down/digest", encode_answer(answer, self._key))
         log.info(
             "committed",
             messages=messages,
@@ -168,10 +171,11 @@ class Receiver:
 
     def _publish(self, receipt: Receipt) -> bool:
         """Publish while the link stands; else the receipt is let go and the unit asks again."""
+        return self._send(receipt.unit, "down/receipt", encode_receipt(receipt, self._key))
+
+    def _send(self, unit: str, channel: str, frame: bytes) -> bool:
         link = self._link
-        frame = encode_receipt(receipt, self._key)
-        there = topic(self._origin, receipt.unit, "down/receipt")
-        return link is not None and link.publish(there, frame)
+        return link is not None and link.publish(topic(self._origin, unit, channel), frame)
 
 
 def _fault(error: Exception) -> dict[str, str]:

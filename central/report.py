@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from central.blobstore import contents
+from central.closings import closed_lanes, lost_blobs
 from central.store import reading
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class LaneReport(msgspec.Struct, frozen=True):
-    """One lane: `through` as stored, `last` the highest settled seq, and how seqs settled."""
+    """One lane: `through` as stored, `last` the highest settled seq, and how seqs settled.
+
+    `closed`: the unit has lost its database; `lost` then counts what will never come of it.
+    """
 
     epoch: str
     lane: str
@@ -28,18 +32,47 @@ class LaneReport(msgspec.Struct, frozen=True):
     refused: int
     lost: int
     backed_up_through: int | None
+    closed: bool = False
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """A record on which the unit differed: `found` absent (or unsound), or other; ISO 8601 UTC.
+
+    `mended`: the unit has sent it again, and it stands in its place.
+    """
+
+    lane: str
+    epoch: str
+    seq: int
+    record_id: str | None
+    found: str
+    at: str
+    mended: bool
+
+
+class Comparisons(msgspec.Struct, frozen=True):
+    """When a unit last compared, how many records it has in all, and every difference named."""
+
+    at: str
+    records: int
+    damage: tuple[Damage, ...]
 
 
 class UnitReport(msgspec.Struct, frozen=True):
-    """One unit; `refused_messages` by code."""
+    """One unit; `refused_messages` by code, `compared` null where it never compared.
+
+    Of `blobs_incomplete`, `blobs_lost` stay so.
+    """
 
     unit: str
     records: int
     blobs_complete: int
     blobs_incomplete: int
+    blobs_lost: int
     lanes: tuple[LaneReport, ...]
     refused_records: dict[str, int]
     refused_messages: dict[str, int]
+    compared: Comparisons | None
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -134,10 +167,32 @@ def _unit(sql: sqlite3.Connection, unit: str) -> UnitReport:
         records=kept[0],
         blobs_complete=held[0],
         blobs_incomplete=held[1] - held[0],
+        blobs_lost=lost_blobs(sql, unit),
         lanes=_lanes(sql, unit),
         refused_records=dict(refused),
         refused_messages=_refusals(sql, unit),
+        compared=_compared(sql, unit),
     )
+
+
+def _compared(sql: sqlite3.Connection, unit: str) -> Comparisons | None:
+    there = sql.execute("SELECT 1 FROM sqlite_master WHERE name = 'comparisons'").fetchone()
+    if there is None:  # a centre of before that no receiver has opened since
+        return None
+    row = sql.execute("SELECT at, records FROM comparisons WHERE unit = ?", (unit,)).fetchone()
+    if row is None:
+        return None
+    damage = sql.execute(
+        "SELECT d.lane, d.epoch, d.seq, d.record_id, d.found, d.at, d.found = 'absent' AND EXISTS"
+        " (SELECT 1 FROM lanes AS l JOIN entries AS e ON e.lane_id = l.id AND e.seq = d.seq"
+        " WHERE l.unit = d.unit AND l.epoch = d.epoch AND l.lane = d.lane)"
+        " FROM damage AS d WHERE d.unit = ? ORDER BY d.at, d.lane, d.seq",
+        (unit,),
+    )
+    names = Damage.__struct_fields__
+    named = [dict(zip(names, each, strict=True)) for each in damage]
+    listed = msgspec.convert(named, tuple[Damage, ...], strict=False)
+    return Comparisons(at=row[0], records=row[1], damage=listed)
 
 
 def _lanes(sql: sqlite3.Connection, unit: str) -> tuple[LaneReport, ...]:
@@ -150,7 +205,15 @@ def _lanes(sql: sqlite3.Connection, unit: str) -> tuple[LaneReport, ...]:
         " WHERE unit = ? GROUP BY lanes.id ORDER BY lanes.id",
         (unit,),
     )
-    return tuple(LaneReport(*row) for row in rows)
+    closed = closed_lanes(sql, unit)
+    return tuple(_lane(LaneReport(*row), closed) for row in rows.fetchall())
+
+
+def _lane(lane: LaneReport, closed: dict[tuple[str, str], int]) -> LaneReport:
+    never = closed.get((lane.epoch, lane.lane))
+    if never is None:
+        return lane
+    return msgspec.structs.replace(lane, lost=lane.lost + never, closed=True)
 
 
 def _refusals(sql: sqlite3.Connection, unit: str) -> dict[str, int]:

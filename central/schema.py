@@ -23,8 +23,9 @@ CREATE TABLE units (
 ) STRICT, WITHOUT ROWID;
 
 -- `offered` and `oldest` are `first` and `oldest` of the latest hello, `greeted` the number of
--- that hello; `through` is the highest contiguous settled seq, `told` what the newest receipt said
--- of it; `gone` counts what the unit no longer had when its oldest record came.
+-- that hello; `through` is the highest contiguous settled seq, `told` the highest seq of which any
+-- receipt of this central epoch spoke; `gone` counts what the unit no longer had when its oldest
+-- record came.
 CREATE TABLE lanes (
     id         INTEGER PRIMARY KEY,
     unit       TEXT NOT NULL REFERENCES units,
@@ -66,6 +67,8 @@ CREATE TABLE records (
     received_at TEXT NOT NULL,
     PRIMARY KEY (unit, record_id)
 ) STRICT;
+
+CREATE INDEX records_of_loss ON records (unit, kind) WHERE kind IN ('epoch-closed', 'blob-lost');
 
 -- Per unit: no unit can probe or spoil what another has sent. `have` holds byte ranges as JSON.
 CREATE TABLE blobs (
@@ -109,4 +112,27 @@ CREATE TABLE refusals (
     times      INTEGER NOT NULL,
     PRIMARY KEY (unit, code)
 ) STRICT, WITHOUT ROWID;
+"""
+
+# Made where they are missing whenever a centre opens its database.
+COMPARING = """
+-- When a unit last compared what it has settled, and how many records it has compared in all.
+CREATE TABLE IF NOT EXISTS comparisons (
+    unit       TEXT PRIMARY KEY REFERENCES units,
+    at         TEXT NOT NULL,
+    records    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What a comparison named; `line` is what stood in the place of a record that was set aside.
+CREATE TABLE IF NOT EXISTS damage (
+    unit       TEXT NOT NULL REFERENCES units,
+    epoch      TEXT NOT NULL,
+    lane       TEXT NOT NULL,
+    seq        INTEGER NOT NULL,
+    record_id  TEXT,
+    found      TEXT NOT NULL CHECK (found IN ('absent', 'other')),
+    line       BLOB,
+    at         TEXT NOT NULL,
+    PRIMARY KEY (unit, epoch, lane, seq)
+) STRICT;
 """

@@ -1,6 +1,6 @@
 """The database of the centre: opening, transactions, units and counters.
 
-All SQL of the centre stands in `schema`, `store`, `logbook`, `blobstore` and `report`.
+All SQL of the centre stands in `schema`, `store`, `logbook`, `blobstore`, `holdings`, `report`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlcipher3 import dbapi2
 
 from central.blobstore import Blobstore
 from central.errors import Misconfigured, StoreUnavailable
+from central.holdings import Holdings
 from central.logbook import Logbook
-from central.schema import TABLES, VERSION
+from central.schema import COMPARING, TABLES, VERSION
+from sync.contract.envelope import key_id
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 DATABASE = "central.db"
@@ -36,14 +39,20 @@ class EnrolledUnit:
     public_key: bytes
     origin: str
 
+    def key_of(self) -> Callable[[bytes], Ed25519PublicKey | None]:
+        """Find the unit's key by its id (C-2.3)."""
+        key = Ed25519PublicKey.from_public_bytes(self.public_key)
+        return {key_id(key): key}.get
+
 
 class Store:
-    """One write connection. `log` and `blobs` speak SQL within a transaction of this store."""
+    """One write connection; `log`, `blobs`, `holdings` speak SQL within its transactions."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._sql = connection
         self.log = Logbook(connection)
         self.blobs = Blobstore(connection)
+        self.holdings = Holdings(connection)
         row = connection.execute("SELECT version, central_epoch, origin FROM centre").fetchone()
         if row[0] != VERSION:
             raise Misconfigured(
@@ -112,12 +121,12 @@ class Store:
         ).fetchone()
         return int(row[0])
 
-    def count(self, unit: str, code: str) -> None:
-        """Count a refused message; `unit` is empty for a stranger."""
+    def count(self, unit: str, code: str, times: int = 1) -> None:
+        """Count refused messages; `unit` is empty for a stranger."""
         self._sql.execute(
-            "INSERT INTO refusals (unit, code, times) VALUES (?, ?, 1)"
-            " ON CONFLICT (unit, code) DO UPDATE SET times = times + 1",
-            (unit, code),
+            "INSERT INTO refusals (unit, code, times) VALUES (?, ?, ?)"
+            " ON CONFLICT (unit, code) DO UPDATE SET times = times + excluded.times",
+            (unit, code, times),
         )
 
     def begin_epoch(self) -> None:
@@ -151,6 +160,7 @@ def open_store(folder: Path) -> Store:
         connection = connect(folder / DATABASE)
         undo.callback(connection.close)
         store = Store(connection)
+        connection.executescript(COMPARING)
         undo.pop_all()
         return store
 

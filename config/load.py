@@ -24,14 +24,20 @@ REMEDIES = {
     "$.unit.runtime": "an absolute path",
     "$.uplink": "a table [uplink]; leave it out for a unit that never has a link",
     "$.uplink.tls": "a table [uplink.tls]; leave it out only on a machine of your own",
+    "$.retention": "a table [retention], or nothing",
+    "$.retention.days": "a whole number of days, from 1 to 3650",
     "$.bluetooth": "a table [bluetooth], or nothing",
     "$.uplink.host": "the name or address of the centre's broker",
     "$.uplink.port": "a whole number from 1 to 65535; 8883 is usual with TLS",
     "$.uplink.keepalive": "seconds, from 5 to 600",
+    "$.uplink.bytes_per_second": "a whole number from 1000 up; leave it out for no cap",
     "$.uplink.centre_key": "the absolute path of the centre's public key (PEM)",
     "$.uplink.tls.authority": "the absolute path of the authority's certificate (PEM)",
     "$.uplink.tls.certificate": "the absolute path of the unit's certificate (PEM)",
     "$.uplink.tls.key": "the absolute path of the key of the unit's certificate (PEM)",
+    "$.export": "a table [export], or nothing",
+    "$.export.folder": "the absolute path of the folder where the stick is mounted, or nothing",
+    "$.export.centre_key": "the absolute path of the centre's public keys; only without [uplink]",
     "$.bluetooth.radio": '"system" for the computer\'s own Bluetooth',
     "$.devices": "one table [[devices]] a device",
     "$.devices[].name": "1 to 32 of a-z, 0-9 and -, another for each device",
@@ -87,6 +93,8 @@ def _explain(message: str) -> str:
         what = "no such setting" if unknown else "this setting is missing"
         if unknown:
             return f"{path}: {what}: delete it, or see docs/reference/configuration.md"
+    if "matching regex" in what:
+        what = "it is not written as it has to be"
     remedy = REMEDIES.get(re.sub(r"\[\d+\]", "[]", path), "see docs/reference/configuration.md")
     return f"{path}: {what[0].lower()}{what[1:]}: {remedy}"
 
@@ -105,6 +113,7 @@ def _check(settings: Settings, drivers: Collection[str]) -> None:
         raise SettingsFault(
             '$.bluetooth.radio: a simulated radio needs $.unit.origin = "simulated"'
         )
+    _check_export(settings)
     names: set[str] = set()
     places: set[str] = set()
     for index, device in enumerate(settings.devices):
@@ -121,3 +130,14 @@ def _check(settings: Settings, drivers: Collection[str]) -> None:
             raise SettingsFault(f"{at}.at: two devices stand at this place: bind it once")
         names.add(device.name)
         places.add(device.at.lower())
+
+
+def _check_export(settings: Settings) -> None:
+    """The centre's keys are named in one place."""
+    if settings.export is None:
+        return
+    at, remedy = "$.export.centre_key", REMEDIES["$.export.centre_key"]
+    if settings.uplink is None and settings.export.centre_key is None:
+        raise SettingsFault(f"{at}: this setting is missing: {remedy}")
+    if settings.uplink is not None and settings.export.centre_key is not None:
+        raise SettingsFault(f"{at}: [uplink] names the centre's keys already: delete this one")

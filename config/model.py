@@ -36,7 +36,21 @@ class Uplink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     centre_key: Path
     port: Port = 8883
     keepalive: Annotated[int, msgspec.Meta(ge=5, le=600)] = 30
+    bytes_per_second: Annotated[int, msgspec.Meta(ge=1000, le=1_000_000_000)] | None = None
     tls: Tls | None = None
+
+
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """For how many days the unit keeps what the centre has confirmed."""
+
+    days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30
+
+
+class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A stick that stays plugged in; the centre's keys where there is no [uplink] to name them."""
+
+    folder: Path | None = None
+    centre_key: Path | None = None
 
 
 class Bluetooth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,5 +75,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     unit: Unit
     uplink: Uplink | None = None
+    retention: Retention = Retention()
+    export: Export | None = None
     bluetooth: Bluetooth = Bluetooth()
     devices: tuple[Device, ...] = ()

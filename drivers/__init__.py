@@ -16,6 +16,7 @@ DRIVERS = {
     "taidoc": "drivers.taidoc",
     "pc60": "drivers.pc60",
     "nonin3230": "drivers.nonin3230",
+    "cms50d-bt": "drivers.cms50d_bt",
     "omron-memory": "drivers.omron_memory",
     "healthypi6": "drivers.healthypi6",
     "dermatoscope": "drivers.dermatoscope",
@@ -26,4 +27,5 @@ DRIVERS = {
     "cyton": "drivers.cyton",
     "healthypi4": "drivers.healthypi4",
     "suretemp": "drivers.suretemp",
+    "cms50d-plus": "drivers.cms50d_plus",
 }

@@ -68,7 +68,7 @@ class Quirk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole card. A driver whose `transport` is `none` has a codec and reads no device.
+    """The whole card.
 
     `baud` is a serial device's rate in bit/s, `commands` (hex) are what its
     driver ever asks of it, none of them an acknowledgement. `streams` are those of the
@@ -79,7 +79,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     title: str
-    transport: Literal["gatt", "serial", "camera", "folder", "none"]
+    transport: Literal["gatt", "serial", "camera", "folder"]
     sources: tuple[str, ...]
     kinds: tuple[str, ...]
     version: str

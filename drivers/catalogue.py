@@ -21,7 +21,6 @@ _LINKS = {
     "serial": "serial port",
     "camera": "camera",
     "folder": "files of a folder",
-    "none": "none: frames are decoded, no device is read",
 }
 _PAIRING = {
     "none": "none",

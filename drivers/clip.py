@@ -7,8 +7,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from drivers.base import Measurement, Value
+from drivers.base import Decoded, Measurement, NoReading, Outcome, Value
 from drivers.errors import ProtocolFault
+from drivers.packets import CUT
 from drivers.settled import Settled
 from drivers.spot import IMPLAUSIBLE, Bounds, is_plausible
 from drivers.talk import Step
@@ -80,6 +81,24 @@ class Silence(StrEnum):
 Meaning = Measurement | Silence | ProtocolFault
 
 
+def outcome_of(meanings: Iterable[Meaning]) -> Outcome:
+    """What frames say together; `ProtocolFault` where any of them can't be read, or none is."""
+    readings: list[Measurement] = []
+    silence = None
+    for said in meanings:
+        if isinstance(said, ProtocolFault):
+            raise said
+        if isinstance(said, Silence):
+            silence = said
+        else:
+            readings.append(said)
+    if readings:
+        return Decoded(tuple(readings))
+    if silence is None:
+        raise ProtocolFault(CUT, 0)
+    return NoReading(silence.value)
+
+
 class ClipTalk:
     """The talk of a clip that repeats its value every second: a stay of a finger, a reading.
 
@@ -88,16 +107,19 @@ class ClipTalk:
     the stay ends, with the finger drawn out or with the visit.
     """
 
-    def __init__(self, meanings: Callable[[bytes], Iterable[Meaning]]) -> None:
+    def __init__(
+        self, meanings: Callable[[bytes], Iterable[Meaning]], opening: tuple[bytes, ...] = ()
+    ) -> None:
         self._meanings = meanings
+        self._opening = opening
         self._stay = Settled()
         self._reading: Measurement | None = None
         self._sure: Measurement | None = None
 
     def begin(self, now: datetime | None) -> tuple[bytes, ...]:
-        """Say nothing: these clips have no clock that is told."""
+        """Say the opening, if there is one: these clips have no clock that is told."""
         del now
-        return ()
+        return self._opening
 
     def hear(self, raw: bytes) -> Step:
         """Take one notification, which may hold several frames or a part of one."""

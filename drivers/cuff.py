@@ -40,10 +40,12 @@ def pressure(
     clock: Clock,
     *,
     status: tuple[str, ...] = (),
+    from_memory: bool = False,
 ) -> Measurement:
     """One blood pressure from whole systolic and diastolic mmHg and pulses a minute.
 
-    `ProtocolFault` where a number is not one that a cuff can measure.
+    `from_memory` is for a cuff that tells what it has stored. `ProtocolFault` where a number is
+    not one that a cuff can measure.
     """
     plausible = numbers[0] > numbers[1]
     values = []
@@ -65,4 +67,5 @@ def pressure(
         clock_trusted=clock.trusted,
         status=status,
         quality=(() if plausible else (IMPLAUSIBLE,)) + clock.quality,
+        from_memory=from_memory,
     )

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, cast
 from drivers.base import RawFrame
 from drivers.ending import see_through
 from drivers.errors import DriverError, Misconfigured, ProtocolFault, Unavailable
-from drivers.spot import FIRST_YEAR_IN_SERVICE
+from drivers.gatt_introduction import identify
+from drivers.spot import FIRST_YEAR_IN_SERVICE, shown_as
 from drivers.talk import Keeping, Step
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ MOST_FRAMES = 4096
 """Frames of one visit: a memory of 250 records takes a tenth, a clip's minute a fifth."""
 MOST_REFUSED = 16
 """Refusals of one visit, after which it is clear that the device speaks otherwise."""
+_REFUSED_BEFORE = "It could not be read at an earlier visit either, and is kept since then."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,11 @@ def unit_time() -> datetime | None:
 
 
 class Dialogue:
-    """The driver of a device with a profile of its own."""
+    """The driver of a device with a profile of its own.
+
+    `refused` is what could not be read so far: a device that tells its whole memory at each
+    visit tells that, too, and nobody is to be told of it every time.
+    """
 
     def __init__(
         self,
@@ -63,6 +69,7 @@ class Dialogue:
         self.profile = profile
         self.clock = clock
         self.limits = limits or Limits()
+        self.refused: set[bytes] = set()
 
     @classmethod
     def of(cls, card: Card, profile: Profile, settings: dict[str, object]) -> Dialogue:
@@ -74,7 +81,7 @@ class Dialogue:
 
     def acknowledges(self, characteristic: str, content: bytes) -> bool:
         """Whether writing `content` tells the device that its readings are taken."""
-        return characteristic == self.profile.speak and content in self.profile.farewells
+        return characteristic == self.profile.ear(content) and content in self.profile.farewells
 
     async def run(self, link: object, sink: Sink) -> None:
         """Hold one visit and close the link (a `GattLink`).
@@ -102,6 +109,7 @@ class _Visit:
         self._clock = driver.clock
         self._link = link
         self._sink = sink
+        self._name = link.name
         self._talk = driver.profile.talk(link.name)
         self._heard: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._kept: asyncio.Queue[_Kept | None] = asyncio.Queue()
@@ -109,6 +117,7 @@ class _Visit:
         self._over = asyncio.Event()
         self._fault: DriverError | None = None
         self._count = self._refused = self._recorded = 0
+        self._known, self._refusals = frozenset(driver.refused), driver.refused
         self._shown: tuple[Value, ...] = ()
         self._patience: asyncio.Timeout | None = None
         self._latest = 0.0
@@ -148,9 +157,26 @@ class _Visit:
         finally:
             self._patience = None
 
+    async def _introduce(self) -> None:
+        """Learn who it is before it is asked: its words hang on its model."""
+        said = await identify(self._link, self._sink)
+        self._sink.identify(said)
+        self._name = shown_as(self._link.name, said.model, self._link.companies)
+        self._talk = self._profile.talk(self._name)
+
+    async def _listen(self) -> None:
+        await self._link.subscribe(self._profile.listen, self._hear)
+        for each in self._profile.also_listen:
+            if self._link.has(each):
+                await self._link.subscribe(each, self._hear)
+
     async def _open_talk(self) -> None:
+        if self._profile.settle:
+            await asyncio.sleep(self._profile.settle)
+        if self._profile.introduced:
+            await self._introduce()
         try:
-            await self._link.subscribe(self._profile.listen, self._hear)
+            await self._listen()
             for request in self._talk.begin(self._clock()):
                 await self._write(request)
         except Unavailable:
@@ -175,11 +201,12 @@ class _Visit:
             self._patience.reschedule(min(end, self._latest))
 
     async def _write(self, content: bytes) -> None:
-        if self._profile.speak is None:
+        ear = self._profile.ear(content)
+        if ear is None:
             return
         try:
             async with asyncio.timeout(self._limits.answer):
-                await self._link.write(self._profile.speak, content)
+                await self._link.write(ear, content)
         except TimeoutError:
             raise Unavailable(self._link.name or self._source, "it takes no request") from None
 
@@ -194,7 +221,7 @@ class _Visit:
             self._kept.put_nowait(None)
 
     def _frame(self, raw: bytes) -> RawFrame:
-        return RawFrame(self._source, raw, self._link.name)
+        return RawFrame(self._source, raw, self._name)
 
     async def _settle_each(self) -> None:
         while (kept := await self._kept.get()) is not None:
@@ -223,7 +250,9 @@ class _Visit:
         except DriverError as fault:
             self._give_up(fault)
             return
-        if step.farewell is not None:
+        if step.fault is not None:
+            self._give_up(ProtocolFault(step.fault))
+        elif step.farewell is not None:
             with suppress(DriverError):  # everything is durable, whatever it makes of this
                 await self._write(step.farewell)
             self._over.set()
@@ -239,16 +268,25 @@ class _Visit:
         if step.refused is not None:
             await self._refuse(frames, step.refused)
         elif not step.readings:
-            for number in numbers:
-                await self._sink.pass_over(number, step.empty or "")
+            await self._pass_over(frames, step.empty or "")
 
     async def _refuse(self, frames: Sequence[_Kept], reason: str) -> None:
-        for each in frames:
-            kept = self._frame(each.raw) if each.number is None else each.number
-            await self._sink.quarantine(kept, reason)
         self._refused += 1
         if self._refused >= MOST_REFUSED:
             self._give_up(ProtocolFault("The device speaks otherwise than its protocol."))
+        whole = b"".join(each.raw for each in frames)
+        if whole in self._known:
+            await self._pass_over(frames, _REFUSED_BEFORE)
+            return
+        self._refusals.add(whole)
+        for each in frames:
+            kept = self._frame(each.raw) if each.number is None else each.number
+            await self._sink.quarantine(kept, reason)
+
+    async def _pass_over(self, frames: Sequence[_Kept], reason: str) -> None:
+        for each in frames:
+            if each.number is not None:
+                await self._sink.pass_over(each.number, reason)
 
     async def _finish(self, stages: Sequence[asyncio.Task[None]]) -> None:
         self._over.set()

@@ -21,6 +21,7 @@ _SPREAD = {
     "150456": Decimal(2),  # oxygen saturation, %
     "149530": Decimal(10),  # pulse rate by oximeter, /min
     "147842": Decimal(10),  # heart rate, /min
+    "150364": Decimal("0.1"),  # body temperature of a patch, degrees Celsius
 }
 """By how much values may differ within those frames, by their MDC code.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,7 +10,7 @@ from drivers.base import Decoded
 from drivers.errors import ProtocolFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from drivers.base import DecodeFunction, Measurement, Value
@@ -31,6 +31,7 @@ class Step:
     `readings`, `refused` and `empty` (both one plain sentence) settle those frames; with none
     of the three the sense is still to come. `say` is said next. `farewell` is said once the
     readings are durable, and ends the visit. `live` are values to show and never to store.
+    `fault` ends it too: one sentence of what a person must see to.
     """
 
     readings: tuple[Measurement, ...] = ()
@@ -39,6 +40,7 @@ class Step:
     say: tuple[bytes, ...] = ()
     farewell: bytes | None = None
     live: tuple[Value, ...] = ()
+    fault: str | None = None
 
     @property
     def progress(self) -> bool:
@@ -100,12 +102,23 @@ def decoded(decode: DecodeFunction, raw: bytes, name: str | None) -> Step:
 class Profile:
     """A kind of device: where it is listened to and spoken to, and how the talk goes.
 
-    `talk` makes the talk of a visit from the device's name. `speak` is None for a device that
-    is never spoken to. `farewells` are what says to the device that its readings are taken.
+    `talk` makes the talk of a visit from what the device shows of itself: its name, and with
+    `introduced` its Device Information, too. `also_listen` is listened to where it is there.
+    `speak` is None for a device that is never spoken to; words whose first octet stands in
+    `speak_elsewhere` are said there. `farewells` are what says to the device that its readings
+    are taken. `settle` are the seconds that it is left alone at first.
     """
 
     listen: str
     talk: Callable[[str | None], Talk]
+    also_listen: tuple[str, ...] = ()
     speak: str | None = None
+    speak_elsewhere: Mapping[int, str] = field(default_factory=dict)
     farewells: frozenset[bytes] = frozenset()
     keeping: Keeping = Keeping.EACH_FRAME
+    introduced: bool = False
+    settle: float = 0.0
+
+    def ear(self, content: bytes) -> str | None:
+        """Where `content` is said."""
+        return self.speak_elsewhere.get(content[0], self.speak) if content else self.speak

@@ -5,6 +5,7 @@ The same code serves the outbox on disk, the model in its tests and the simulati
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from sync.contract.ranges import Range, Ranges, clip, minus, union
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from sync.contract.receipt import Receipt, Refusal
 
@@ -74,23 +75,56 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class RestoredCopy:
-    """A valid receipt speaks of more than we ever wrote: we are an older copy of ourselves."""
+    """A valid receipt speaks of more than we ever wrote, or of another history than ours.
+
+    We are a copy of ourselves: an older one, or one that both went on from.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
     """The receipt was taken. `refused` are single records; `smaller` are refused stretches.
 
-    `replays` is True where less is settled than before: the centre lost something.
+    `replays` is True where less is settled than before: the centre lost something; `recalled`
+    is what was settled and no longer is.
     """
 
     state: LaneState
     refused: tuple[Refusal, ...]
     smaller: tuple[Range, ...]
     replays: bool
+    recalled: Ranges = ()
 
 
 Verdict = Settled | RestoredCopy | Ignored
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The session of a hello, and the central epoch that was believed in when it was said."""
+
+    session: str
+    believed: str | None
+
+
+def standing_question(unit_state: str, believed: str | None) -> Question:
+    """The question that every file asks for as long as one central epoch is believed in (C-10.10).
+
+    It need not be kept: whoever forgets it derives it anew, from the UUID of his own database.
+    """
+    session = uuid.uuid5(uuid.UUID(unit_state), believed or "none yet")
+    return Question(str(session), believed)
+
+
+def proves(receipt: Receipt, believed: str | None, asked: Collection[Question]) -> bool:
+    """Whether what a receipt says is of now (C-8.3, C-10.10).
+
+    It is of the central epoch that is believed in, or answers a question that was asked under
+    this very belief: an answer to an older one could be of a centre that was since replaced.
+    """
+    if receipt.central_epoch == believed:
+        return True
+    return receipt.answers is not None and Question(receipt.answers, believed) in asked
 
 
 def settle(
@@ -104,8 +138,8 @@ def settle(
     """Weigh a verified receipt of this epoch and lane (contract, part 8).
 
     `hash_at` gives our chain's value at a seq (the genesis at 0); `retired` are the central
-    epochs that were followed by another. `fresh`: it answers the newest hello, so it can't be
-    an old one; only such a receipt may bring another central epoch (C-8.3).
+    epochs that were followed by another. `fresh`: `proves` has said so; only such a receipt
+    may bring another central epoch (C-8.3).
     """
     same = receipt.central_epoch == state.central_epoch
     if receipt.central_epoch in retired:
@@ -117,7 +151,9 @@ def settle(
     if receipt.last > state.last:
         return RestoredCopy()
     if hash_at(receipt.through) != bytes.fromhex(receipt.head_hash):
-        return Ignored(Why.IMPOSSIBLE)
+        # Of what we have settled the centre may be wrong; of what is still ours to send, hardly.
+        diverged = fresh and receipt.through > state.through
+        return RestoredCopy() if diverged else Ignored(Why.IMPOSSIBLE)
     return _taken(state, receipt, same=same)
 
 
@@ -128,16 +164,18 @@ def _taken(state: LaneState, receipt: Receipt, *, same: bool) -> Settled:
         spoken = minus(((receipt.through + 1, receipt.last),), receipt.missing)
     # What lies beyond the receipt's `last` it says nothing of: an earlier receipt may have.
     beyond = clip(state.ahead, receipt.last + 1, state.last) if same and not fallen else ()
+    after = replace(
+        state,
+        through=receipt.through,
+        ahead=union(spoken, beyond),
+        central_epoch=receipt.central_epoch,
+        serial=receipt.serial,
+        backed_up_through=receipt.backed_up_through,
+    )
     return Settled(
-        state=replace(
-            state,
-            through=receipt.through,
-            ahead=union(spoken, beyond),
-            central_epoch=receipt.central_epoch,
-            serial=receipt.serial,
-            backed_up_through=receipt.backed_up_through,
-        ),
+        state=after,
         refused=tuple(each for each in receipt.refused if each.last is None),
         smaller=tuple((each.seq, each.last) for each in receipt.refused if each.last is not None),
         replays=fallen or (not same and state.central_epoch is not None),
+        recalled=minus(after.pending, state.pending),
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 
 from sync.contract.receipt import RECEIPT_MAX
-from sync.outbox import Inbound, LinkLost, LinkRefused
+from sync.outbox import Inbound, LinkLost, LinkRefused, TakenOver
+from sync.trust import Certificates, context
 from sync.wire import Wire
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from paho.mqtt.client import Client, MQTTMessage
     from paho.mqtt.properties import Properties
@@ -40,15 +40,8 @@ _INBOUND_MAX = 256
 """Messages kept while the store is busy; the newest of a lane's receipts says it all."""
 _REFUSES_V5 = "Unsupported protocol version"
 _FAILURE = 0x80
-
-
-@dataclass(frozen=True, slots=True)
-class Certificates:
-    """Mutual TLS: the authority that is trusted, and the unit's own certificate and key."""
-
-    authority: Path
-    certificate: Path
-    key: Path
+_TAKEN_OVER = 0x8E
+"""MQTT 5, 3.14.2.1: another connection under the same client id; 3.1.1 has no word for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +203,10 @@ class MqttLink:
     def _on_disconnect(
         self, _c: Client, _u: object, _f: object, code: ReasonCode, _p: object
     ) -> None:
+        if code.value == _TAKEN_OVER:
+            self._tell(
+                self._fail, TakenOver(f"another computer connected as {self._broker.client_id}")
+            )
         self._tell(self._lose, str(code))
 
     def _on_end(self, end: LinkLost) -> None:
@@ -296,10 +293,7 @@ class MqttLink:
 
 def _tls(certificates: Certificates) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=str(certificates.authority))
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(certificates.certificate, certificates.key)
+        return context(certificates)
     except OSError as error:
         why = error.strerror or "they are no certificates and key in PEM"
         raise LinkRefused(f"the certificate files can't be used: {why}") from None
-    return context

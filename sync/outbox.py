@@ -22,6 +22,10 @@ class LinkRefused(LinkLost):
     """The broker or the centre refuses this unit: authorisation, certificate, version."""
 
 
+class TakenOver(LinkLost):
+    """The broker gave our place to another connection under the same name."""
+
+
 @dataclass(frozen=True, slots=True)
 class BatchParcel:
     """Records under way."""

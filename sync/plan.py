@@ -2,12 +2,12 @@
 
 Records: what an urgent request refers to, then urgent, then live clinical, then history, then
 background; whatever stands behind is guaranteed a fifth of the bytes while the front flows.
-Chunks go beside records, never before them.
+Chunks go beside history and background, never before the front.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sync.contract.batch import LINES_MAX
@@ -22,7 +22,11 @@ DEBT_MAX = 256 << 10
 """The bytes of share that may be owed or enjoyed in advance: more than a batch has, but little
 enough that a debt of long ago can't hold up what is live now."""
 _RANKS = {"urgent": 1, "clinical": 2, "background": 4}
-_URGENT, _HISTORY, _BACKGROUND = 1, 3, 4
+_PULLED, _URGENT, _LIVE, _HISTORY, _BACKGROUND, _CHUNKS = range(6)
+PRESSING = frozenset({_PULLED, _URGENT})
+FRONT = PRESSING | {_LIVE}
+BULK = frozenset({_HISTORY, _BACKGROUND})
+"""The ranks that wait for nothing, those that never wait behind bulk, and bulk itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +72,20 @@ class Piece:
 
 @dataclass(slots=True)
 class Plan:
-    """The plan of one session; forgotten with it."""
+    """The plan of one session; forgotten with it. It offers records of its `ranks` only."""
 
     _records: dict[tuple[str, str], Ranges] = field(default_factory=dict)
     _chunks: dict[bytes, Ranges] = field(default_factory=dict)
-    _owed: dict[int, float] = field(default_factory=lambda: {_HISTORY: 0.0, _BACKGROUND: 0.0})
+    _owed: dict[int, float] = field(
+        default_factory=lambda: dict.fromkeys((_HISTORY, _BACKGROUND, _CHUNKS), 0.0)
+    )
     _narrow: dict[tuple[str, str], list[tuple[Range, int]]] = field(default_factory=dict)
     _aside: dict[tuple[str, str], Ranges] = field(default_factory=dict)
+    ranks: frozenset[int] = FRONT | BULK
+
+    def only(self, ranks: frozenset[int]) -> Plan:
+        """The same plan, with the same in flight, for somebody who carries these ranks."""
+        return replace(self, ranks=ranks)
 
     def stretch(self, views: Iterable[LaneView]) -> Stretch | None:
         """Choose the next records, or None when nothing is pending that isn't in flight."""
@@ -88,9 +99,8 @@ class Plan:
                     first, last = left[0]
                     last = min(last, first + self._most(view, first) - 1)
                     offers[rank] = Stretch(view.epoch, view.lane, first, last, rank)
-        if not offers:
-            return None
-        return offers[self._rank(sorted(offers))]
+        chosen = self._rank(sorted(offers))
+        return None if chosen is None else offers[chosen]
 
     def piece(self, blobs: Iterable[BlobView], chunk_size: int) -> Piece | None:
         """Choose the next chunk of at most `chunk_size` bytes."""
@@ -112,6 +122,15 @@ class Plan:
         else:
             span = ((parcel.offset, parcel.last),)
             self._chunks[parcel.sha256] = union(self._chunks.get(parcel.sha256, ()), span)
+            self._count(_CHUNKS, size)
+
+    def correct(self, parcel: Stretch, change: int) -> None:
+        """Count what a departed stretch weighs on the link, packed, not what its lines do."""
+        self._count(parcel.rank, change)
+
+    def owed(self, parcel: Stretch | Piece) -> float:
+        """The bytes of its share that a parcel's rank has not had; the more, the sooner it goes."""
+        return self._owed[parcel.rank if isinstance(parcel, Stretch) else _CHUNKS]
 
     def arrive(self, parcel: Stretch | Piece) -> None:
         """Answered or given up: no longer in flight; pending again unless it was settled."""
@@ -146,12 +165,19 @@ class Plan:
             change = -size if other == rank else size * SHARE / (1 - SHARE)
             self._owed[other] = max(-DEBT_MAX, min(DEBT_MAX, owed + change))
 
-    def _rank(self, ranks: list[int]) -> int:
-        front, *behind = ranks
-        if front <= _URGENT or not behind:
+    def _rank(self, offered: list[int]) -> int | None:
+        """Which of the offered ranks goes: the first of ours, unless bulk is owed its share.
+
+        None where nothing of ours is offered, or where it must wait for others to have theirs.
+        """
+        front = next((rank for rank in offered if rank in self.ranks), None)
+        bulk = [rank for rank in offered if rank in BULK]
+        if front is None or front in PRESSING or not bulk:
             return front
-        most = max(behind, key=self._owed.__getitem__)
-        return most if self._owed[most] > 0 else front
+        most = max(bulk, key=self._owed.__getitem__)
+        if self._owed[most] <= 0:
+            return front
+        return most if most in self.ranks else None
 
 
 def _classes(view: LaneView) -> Iterable[tuple[int, Ranges]]:

@@ -1,4 +1,4 @@
-"""One connection's worth of work: hello first, then records and chunks side by side.
+"""One connection's worth of work: hello first, then the front at once and bulk beside it.
 
 Carriers take what is pending (next) and publish it (deliver); the listener applies each receipt
 (settle) before it wakes whoever waits for it. What no receipt settles stays pending, always.
@@ -11,23 +11,28 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sync.allowance import Allowance
 from sync.answer import speaks_of
+from sync.comparing import Comparing
 from sync.contract.batch import encode_batch
 from sync.contract.chunk import encode_chunk
+from sync.contract.digest import decode_answer
 from sync.contract.envelope import ENVELOPE_SIZE, key_id
 from sync.contract.errors import ContractFault
 from sync.contract.hello import encode_hello
 from sync.contract.receipt import REFUSED_MAX, Receipt, decode_receipt
+from sync.gate import Gate
 from sync.lane import Ignored, RestoredCopy, Settled, Why
-from sync.outbox import ChunkParcel, Inbound, Link, LinkLost, Outbox, Parcel
+from sync.outbox import BatchParcel, Inbound, Link, LinkLost, Outbox, Parcel
 from sync.pace import WINDOW_MAX, Pace
-from sync.plan import Plan
+from sync.plan import BULK, FRONT, PRESSING, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    from sync.comparing import Books
     from sync.contract.envelope import SigningKey
     from sync.contract.hello import Hello
     from sync.contract.ranges import Range
@@ -39,10 +44,17 @@ ANSWER_TIMEOUT = 30.0
 GREETING_TIMEOUT = 30.0
 UNANSWERED_MAX = 3
 """Deliveries in a row without an answer before the link is given up for a new one."""
-RECORD_WINDOW = 2
+EXPRESS = (FRONT, PRESSING)
+"""Who carries the front, and what: a request never waits for the receipt of what is merely new."""
 _HEADER_ROOM = 8 << 10
 """What a batch may have beside its lines: header, newlines, what zstd adds to noise."""
 _CHUNK_HEAD = 52
+_PACKED = 0.4
+"""What a batch weighs packed, for each byte of its lines, before any was measured."""
+_WEIGHED_MIN = 8 << 10
+"""Bytes of lines below which a batch says nothing of how well others can be packed."""
+_PUBLISH_ROOM = 64
+"""Topic and header of a message, roughly: they count against the cap as well."""
 
 
 @dataclass(slots=True)
@@ -71,6 +83,7 @@ class _Greeting:
 
     def __init__(self, hello: Hello) -> None:
         self.session = hello.session
+        self.unit = hello.unit
         self._awaited = {(offer.epoch, offer.lane) for offer in hello.lanes}
 
     @property
@@ -94,15 +107,22 @@ class Session:
         key: SigningKey,
         centre_key: Ed25519PublicKey,
         state: UplinkState,
+        books: Books | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         self._link = link
+        self._allowance = allowance or Allowance()
         self._outbox = outbox
         self._key = key
         self._centre = {key_id(centre_key): centre_key}
         self._state = state
+        self._books = books
+        self._comparing: Comparing | None = None
         self._plan = Plan()
-        # Records never queue for room behind more than one chunk.
-        self._pace = Pace(ceiling=max(1, min(WINDOW_MAX, link.room - RECORD_WINDOW)))
+        # The front never queues for room at the broker behind bulk.
+        self._pace = Pace(ceiling=max(1, min(WINDOW_MAX, link.room - len(EXPRESS))))
+        self._gate = Gate(self._pace, self._plan)
+        self._packed = _PACKED
         self._waiting: dict[asyncio.Future[None], Parcel] = {}
         self._greeting: _Greeting | None = None
         self._answered = asyncio.Event()
@@ -110,6 +130,7 @@ class Session:
         self._unanswered = 0
         self._unproven: set[str] = set()
         self._curious = False
+        self._doubtful = False
         self._refused: dict[tuple[str, str], tuple[Refusal, ...]] = {}
         self._budget = max(1, min(BATCH_BUDGET, link.packet_max - ENVELOPE_SIZE - _HEADER_ROOM))
         self.greeted: float | None = None
@@ -117,13 +138,24 @@ class Session:
     async def run(self) -> None:
         """Greet, then carry, until the link is lost (an ExceptionGroup of LinkLost)."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listen(), name="receipts")
+            tasks.create_task(self._listen(tasks), name="receipts")
             await self._greet()
             self.greeted = asyncio.get_running_loop().time()
             self._state.show("connected")
-            for number in range(RECORD_WINDOW):
-                tasks.create_task(self._carry_records(), name=f"records-{number}")
+            for number, ranks in enumerate(EXPRESS):
+                front = self._carry_front(self._plan.only(ranks))
+                tasks.create_task(front, name=f"front-{number}")
+            tasks.create_task(self._carry_history(tasks), name="history")
             tasks.create_task(self._carry_chunks(tasks), name="chunks")
+            self._begin_comparing(tasks)
+
+    def _begin_comparing(self, tasks: asyncio.TaskGroup) -> None:
+        if self._books and self._greeting and self._comparing is None:
+            unit = self._greeting.unit
+            self._comparing = Comparing(
+                self._say, self._link.packet_max, self._books, self._key, unit
+            )
+            tasks.create_task(self._comparing.run(), name="comparing")
 
     async def _greet(self) -> None:
         """Say hello and wait for the receipts that answer it: no bulk before a live centre."""
@@ -139,43 +171,76 @@ class Session:
         """Only answers to the newest hello prove anything: one said again begins anew."""
         hello = await self._outbox.hello(str(uuid.uuid4()))
         self._greeting = _Greeting(hello)
-        await self._link.publish("up/hello", encode_hello(hello, self._key))
+        await self._say("up/hello", encode_hello(hello, self._key))
 
-    async def _carry_records(self) -> None:
+    async def _say(self, channel: str, frame: bytes) -> None:
+        """Publish what a session can't do without; it counts against the cap."""
+        self._allowance.charge(len(frame) + _PUBLISH_ROOM)
+        await self._link.publish(channel, frame)
+
+    async def _carry_front(self, plan: Plan) -> None:
+        """Send what is new or pressing as soon as it is there, one batch after the other."""
         while True:
-            parcel = await self._outbox.next_batch(self._plan, self._budget)
-            place = parcel.place
-            frame = encode_batch(parcel.batch, self._key)
-            if len(frame) <= self._link.packet_max:
-                await self._deliver(parcel, f"up/log/{place.lane}", frame)
-            else:
-                self._plan.arrive(place)
-                await self._narrow(place.epoch, place.lane, [(place.first, place.last)])
+            parcel = await self._outbox.next_batch(plan, self._lines_max())
+            frame = await self._pack(parcel)
+            if frame is not None:
+                await self._deliver(parcel, f"up/log/{parcel.place.lane}", frame)
+
+    async def _carry_history(self, tasks: asyncio.TaskGroup) -> None:
+        plan = self._plan.only(BULK)
+        while True:
+            parcel = await self._outbox.next_batch(plan, self._lines_max())
+            frame = await self._pack(parcel)
+            if frame is not None:
+                await self._gate.enter(parcel.place)
+                channel = f"up/log/{parcel.place.lane}"
+                tasks.create_task(self._carry_bulk(parcel, channel, frame))
+            self._outbox.wake()  # the front may have waited for history to have its share
 
     async def _carry_chunks(self, tasks: asyncio.TaskGroup) -> None:
-        """Keep the measured window of chunks in flight."""
-        flying: set[asyncio.Task[None]] = set()
         most = max(1, self._link.packet_max - _CHUNK_HEAD)
         while True:
             size = min(self._pace.chunk_size, most)
             parcel = await self._outbox.next_chunk(self._plan, size)
-            flying.add(tasks.create_task(self._carry_chunk(parcel)))
-            while len(flying) >= self._pace.window:
-                _, flying = await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
+            await self._gate.enter(parcel.place)
+            frame = encode_chunk(parcel.chunk)
+            tasks.create_task(self._carry_bulk(parcel, "up/chunk", frame))
 
-    async def _carry_chunk(self, parcel: ChunkParcel) -> None:
+    async def _carry_bulk(self, parcel: Parcel, channel: str, frame: bytes) -> None:
+        """Deliver within the room that the gate gave, and let the pace learn from it."""
         clock = asyncio.get_running_loop().time
-        self._pace.began(clock())
-        if await self._deliver(parcel, "up/chunk", encode_chunk(parcel.chunk)):
-            self._pace.delivered(len(parcel.chunk.content), clock())
+        begun = clock()
+        self._pace.began(begun)
+        if await self._deliver(parcel, channel, frame):
+            self._pace.delivered(len(frame), clock(), clock() - begun)
         else:
             self._pace.lost()
+        self._gate.leave()
+
+    def _lines_max(self) -> int:
+        """Bytes of lines that will weigh about as much as a chunk, packed."""
+        return max(1, min(self._budget, int(self._pace.chunk_size / self._packed)))
+
+    async def _pack(self, parcel: BatchParcel) -> bytes | None:
+        """The batch as a frame; None where it is larger than the broker takes."""
+        place = parcel.place
+        frame = encode_batch(parcel.batch, self._key)
+        lines = sum(map(len, parcel.batch.lines))
+        self._plan.correct(place, len(frame) - lines)
+        if lines >= _WEIGHED_MIN:
+            self._packed = len(frame) / lines
+        if len(frame) <= self._link.packet_max:
+            return frame
+        self._plan.arrive(place)
+        await self._narrow(place.epoch, place.lane, [(place.first, place.last)])
+        return None
 
     async def _deliver(self, parcel: Parcel, channel: str, payload: bytes) -> bool:
         """Publish, and wait for a receipt that speaks of it. Not halved on time-out (C-8.9)."""
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[answer] = parcel
         try:
+            await self._pay(parcel, len(payload) + _PUBLISH_ROOM)
             await self._link.publish(channel, payload)
             # Not wait_for: before Python 3.12 it swallows a cancellation that meets the answer.
             async with asyncio.timeout(ANSWER_TIMEOUT):
@@ -192,28 +257,55 @@ class Session:
         self._unanswered = 0
         return True
 
-    async def _listen(self) -> None:
+    async def _pay(self, parcel: Parcel, size: int) -> None:
+        """Keep to the cap; what is pressing goes at once, and the others make up for it."""
+        rank = parcel.place.rank if isinstance(parcel, BatchParcel) else max(BULK)
+        if rank in PRESSING:
+            self._allowance.charge(size)
+        else:
+            await self._allowance.pay(size, rank)
+
+    async def _listen(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             inbound = await self._link.receive()
             if inbound.channel == "down/receipt":
                 await self._receive(inbound)
+                if self._doubtful:
+                    self._begin_comparing(tasks)
+            if inbound.channel == "down/digest":
+                await self._receive_answer(inbound)
 
     async def _receive(self, inbound: Inbound) -> None:
         if inbound.retained:
-            await self._refuse("retained", "a retained receipt was ignored")
+            await self._refuse("receipt", "retained", "a retained receipt was ignored")
             return
         try:
             receipt = decode_receipt(inbound.payload, self._centre.get)
         except ContractFault as fault:
-            await self._refuse(fault.code, f"a receipt was ignored: {fault.reason}")
+            words = f"a receipt was ignored: {fault.reason}"
+            await self._refuse("receipt", fault.code, words)
             return
         await self._settle(receipt)
+
+    async def _receive_answer(self, inbound: Inbound) -> None:
+        if inbound.retained:
+            await self._refuse("answer", "retained", "a retained answer was ignored")
+            return
+        try:
+            answer = decode_answer(inbound.payload, self._centre.get)
+        except ContractFault as fault:
+            await self._refuse("answer", fault.code, f"an answer was ignored: {fault.reason}")
+            return
+        if self._greeting and answer.unit != self._greeting.unit:
+            await self._refuse("answer", "another-unit", "an answer for another unit was ignored")
+        elif self._comparing:
+            self._comparing.hear(answer)
 
     async def _settle(self, receipt: Receipt) -> None:
         verdict = await self._outbox.settle(receipt)
         if isinstance(verdict, RestoredCopy):
             # The plan of this session is one of the old epoch: begin anew with the next.
-            raise LinkLost("the centre knows more of this unit than it does: beginning anew")
+            raise LinkLost("the centre knows another life of this unit: beginning anew")
         if isinstance(verdict, Ignored) and verdict.why is not Why.REPEATED:
             await self._pass_over(receipt, verdict.why)
             return
@@ -222,6 +314,8 @@ class Session:
         self._state.last_receipt = asyncio.get_running_loop().time()
         if isinstance(verdict, Settled):
             await self._narrow(receipt.epoch, receipt.lane, verdict.smaller)
+            if self._comparing:
+                self._comparing.recall(receipt.epoch, receipt.lane, verdict.recalled)
         self._answer(receipt)
         await self._ask_for_more(receipt)
 
@@ -230,6 +324,10 @@ class Session:
         self._state.ignore(why)
         if self._greeting and receipt.answers == self._greeting.session:
             self._silence = f"the centre's answer had to be ignored: {why}"
+            if why is Why.IMPOSSIBLE and self._books:
+                # Its database may be damaged just there: comparing finds that, and mends it.
+                self._books.doubt()
+                self._doubtful = True
         if why is Why.UNPROVEN and receipt.central_epoch not in self._unproven:
             self._unproven.add(receipt.central_epoch)
             await self._say_hello()
@@ -265,6 +363,6 @@ class Session:
                 "it is kept here and tried again on every connection",
             )
 
-    async def _refuse(self, code: str, detail: str) -> None:
+    async def _refuse(self, what: str, code: str, detail: str) -> None:
         self._state.ignore(code)
-        await self._outbox.alarm(f"receipt-{code}", detail)
+        await self._outbox.alarm(f"{what}-{code}", detail)

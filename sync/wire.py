@@ -11,10 +11,13 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
 from sync.outbox import LinkLost, LinkRefused
+from sync.trust import CertificateOutOfDate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_NOT_YET_VALID = 9
+"""X509_V_ERR_CERT_NOT_YET_VALID (x509_vfy.h)."""
 CONNECT_TIMEOUT = 10.0
 """Seconds for the TCP connection, and again for the TLS handshake."""
 
@@ -74,13 +77,23 @@ class Wire(Client):
 
 def _end(error: Exception, host: str) -> LinkLost:
     """What a person should read; LinkRefused where trying again won't help by itself."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        why = error.verify_message
-        return LinkRefused(f"the broker's certificate is not accepted: {why}")
     if isinstance(error, ssl.SSLError):
-        return LinkRefused(f"TLS with the broker failed: {error.reason or 'no reason given'}")
+        return LinkRefused(_refused(error))
     if isinstance(error, socket.gaierror):
         return LinkLost(f"the name {host} is not found: no network, or a wrong name")
     if isinstance(error, OSError):
         return LinkLost(f"the broker can't be reached: {error.strerror or error or 'no reason'}")
     return LinkLost(f"the broker can't be understood ({type(error).__name__})")
+
+
+def _refused(error: ssl.SSLError) -> str:
+    if isinstance(error, CertificateOutOfDate):
+        return f"the broker's certificate is {error}: this computer's clock is behind as well"
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS with the broker failed: {error.reason or 'no reason given'}"
+    if error.verify_code == _NOT_YET_VALID:
+        return (
+            "the broker's certificate is not valid yet: this computer's clock is behind; set it "
+            "(timedatectl), or wait for a time server"
+        )
+    return f"the broker's certificate is not accepted: {error.verify_message}"

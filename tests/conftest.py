@@ -6,12 +6,17 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from .brokers import MISSING, Mosquitto, find_mosquitto
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+# An example that is slow on a busy machine is no fault: no test here depends on speed.
+settings.register_profile("qafila", deadline=None)
+settings.load_profile("qafila")
 
 
 @pytest.fixture

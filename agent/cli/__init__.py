@@ -21,9 +21,14 @@ COMMANDS = {
     "consultation": "Open or close the consultation of a box.",
     "snapshot": "Take a picture with a dermatoscope.",
     "enter": "Enter by hand what a person measured.",
+    "export": "Write what the centre lacks onto a stick, sealed.",
+    "import-receipts": "Settle what the centre has written onto a stick.",
+    "ask": "Ask an expert at the centre, urgently, about readings.",
     "reconnect": "Try the link to the centre now, without waiting.",
+    "reconcile": "Compare with the centre, day by day, what it has confirmed.",
     "decode": "Decode one captured frame, without hardware.",
     "recognise": "Find out what is plugged into a serial port.",
+    "fsck": "Check the database whole, on a stopped unit; --repair salvages it.",
     "init": "Make the keys of a new state folder.",
     "simulate": "Put simulated devices on real transports, for training and tests.",
     "demo": "Show the whole way of a reading, from a device to the centre, with the link cut.",
@@ -41,13 +46,17 @@ class _Lazy(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"agent.cli.{cmd_name}").command
+        command: click.Command = import_module(_module(cmd_name)).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _module(name: str) -> str:
+    return f"agent.cli.{name.replace('-', '_')}"
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

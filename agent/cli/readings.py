@@ -32,7 +32,7 @@ def command(path: Path, limit: int, as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
         return
-    rows = [("when (UTC)", "box", "what", "values", "whose", "where")]
+    rows = [("when (UTC)", "box", "what", "values", "whose", "where", "record")]
     rows += [
         (
             each["wall"][:19].replace("T", " "),
@@ -41,6 +41,7 @@ def command(path: Path, limit: int, as_json: bool) -> None:  # noqa: FBT001
             each["summary"],
             "tray" if each["tray"] else "consultation",
             _WHERE[each["where"]],
+            each["record"],
         )
         for each in found
     ]

@@ -89,12 +89,27 @@ def _as_text(verdict: Verdict, status: dict[str, Any] | None, age: float, daemon
         ("unit", f"{status['unit']} ({status['origin']}), agent {status['agent']} {daemon}"),
         ("figures", f"{ago(age)} old, clock {status['clock']}"),
         ("uplink", f"{uplink['state']} {uplink['detail']}".strip()),
+        ("disk", _disk(status["disk"])),
         ("receipt", f"last one {_receipt(uplink)}"),
+        *_stick(status),
+        ("compared", _compared(status.get("reconciliation"))),
         ("boxes", ", ".join(status["consultations"]) or "no consultation is open"),
     ]
     rows += [(f"lane {lane}", _lane(of)) for lane, of in status["store"]["lanes"].items()]
+    rows += [
+        (f"damaged/{each['place']}", _damage(each)) for each in status["store"].get("damage", ())
+    ]
     rows += [(name, _device(device)) for name, device in status["devices"].items()]
     return "\n".join([*lines, table([tuple(row) for row in rows])])
+
+
+def _disk(disk: dict[str, Any]) -> str:
+    ballast = disk.get("ballast", "unknown")  # the last word of an agent that was older
+    return f"{_gib(disk['free'])} of {_gib(disk['size'])} GiB free, ballast {ballast}"
+
+
+def _gib(count: int) -> str:
+    return f"{count / (1 << 30):.1f}"
 
 
 def _receipt(uplink: dict[str, Any]) -> str:
@@ -102,9 +117,40 @@ def _receipt(uplink: dict[str, Any]) -> str:
     return "never, since the agent started" if seconds is None else f"{ago(seconds)} ago"
 
 
+def _stick(status: dict[str, Any]) -> list[tuple[str, str]]:
+    stick = status.get("export", {"state": "none"})
+    if stick["state"] == "none":
+        return []
+    words = f"{stick['state']} {stick['detail']}".strip()
+    if stick["files"] is not None:
+        whole = stick["whole_seconds"]
+        since = "never whole yet" if whole is None else f"whole {ago(whole)} ago"
+        words += f"; {stick['files']} files, {since}{_lacking(stick)}"
+    return [("stick", words)]
+
+
+def _lacking(stick: dict[str, Any]) -> str:
+    return f", {stick['lacking']} of {stick['pending']} lacking" if stick["lacking"] else ""
+
+
+def _compared(last: dict[str, Any] | None) -> str:
+    if last is None:
+        return "never yet"
+    words = {"unanswered": "the centre did not answer", "equal": "equal"}
+    said = words.get(last["outcome"], f"{last['differing']} records differed")
+    when = "" if last["age_seconds"] is None else f", {ago(last['age_seconds'])} ago"
+    return f"{said}{when}: {last['records']} records of {last['days']} days"
+
+
 def _lane(lane: dict[str, Any]) -> str:
     oldest = f", oldest from {lane['oldest_pending']}" if lane["oldest_pending"] else ""
     return f"{lane['last']} saved, {lane['confirmed']} confirmed, {lane['pending']} waiting{oldest}"
+
+
+def _damage(damage: dict[str, Any]) -> str:
+    counts = f"{damage['records']} records recovered, {damage['lost']} lost"
+    state = counts if damage["finished"] else f"being salvaged, {damage['records']} records so far"
+    return f"set aside {damage['found']}, {damage['reason']}: {state}"
 
 
 def _device(device: dict[str, Any]) -> str:

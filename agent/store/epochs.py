@@ -48,6 +48,29 @@ def fork(connection: Connection, destination: str, reason: str) -> str:
     return new
 
 
+def log_again(connection: Connection, epoch: str, lane: str, seq: int) -> None:
+    """Log a record of a closed epoch anew in the present one, byte for byte: it is sent again."""
+    line, own, record = connection.execute(
+        "SELECT line, hash, record_id FROM record WHERE epoch = ? AND lane = ? AND seq = ?",
+        (epoch, lane, seq),
+    ).fetchone()
+    new, last, head = connection.execute(
+        "SELECT lane.epoch, last, head FROM lane JOIN unit USING (epoch) WHERE lane = ?", (lane,)
+    ).fetchone()
+    after = link(head, line)
+    move_record(connection, (epoch, lane, seq, own), (new, lane, last + 1, head, after))
+    connection.execute(
+        "UPDATE identity SET epoch = ?, seq = ? WHERE record_id = ?", (new, last + 1, record)
+    )
+    connection.execute(
+        "UPDATE lane SET last = ?, head = ? WHERE epoch = ? AND lane = ?",
+        (last + 1, after, new, lane),
+    )
+    connection.execute(
+        "UPDATE lane SET moved = moved + 1 WHERE epoch = ? AND lane = ?", (epoch, lane)
+    )
+
+
 def is_closed(connection: Connection, epoch: str) -> bool:
     """Whether this unit once had the epoch, and has left it."""
     row = connection.execute("SELECT closed FROM epoch WHERE epoch = ?", (epoch,)).fetchone()
@@ -68,7 +91,7 @@ def _move(connection: Connection, destination: str, lane: str, old: str, new: st
         for before, line, own, record in rows:
             seq += 1
             after = link(head, line)
-            _move_record(connection, (old, lane, before, own), (new, lane, seq, head, after))
+            move_record(connection, (old, lane, before, own), (new, lane, seq, head, after))
             connection.execute(
                 "UPDATE identity SET epoch = ?, seq = ? WHERE record_id = ?", (new, seq, record)
             )
@@ -82,12 +105,19 @@ def _move(connection: Connection, destination: str, lane: str, old: str, new: st
     )
 
 
-def _move_record(
+def move_record(
     connection: Connection,
     old: tuple[str, str, int, bytes],
     new: tuple[str, str, int, bytes, bytes],
 ) -> None:
-    connection.execute("INSERT INTO anchor (epoch, lane, seq, hash) VALUES (?, ?, ?, ?)", old)
+    """Give a record another place (epoch, lane, seq, hash before, hash); its old one stays known.
+
+    `old` is the place it leaves: epoch, lane, seq, hash.
+    """
+    connection.execute(
+        "INSERT INTO anchor (epoch, lane, seq, hash) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        old,
+    )
     connection.execute(
         "UPDATE record SET epoch = ?, lane = ?, seq = ?, prev_hash = ?, hash = ? "
         "WHERE epoch = ? AND lane = ? AND seq = ?",

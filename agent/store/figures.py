@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent.store import settling
-from sync.contract.ranges import total
+from agent.store import holes, settling
+from agent.store.kept import owed
+from sync.contract.ranges import minus, total
 
 if TYPE_CHECKING:
     from agent.store.connection import Connection
@@ -16,21 +17,27 @@ def figures(connection: Connection, destination: str) -> dict[str, Any]:
     lanes = [_lane(connection, destination, *row) for row in _lanes(connection)]
     before, refused_before = _closed(connection, destination)
     return {
+        "epoch": _one(connection, "SELECT epoch FROM unit"),
         "saved": sum(lane["last"] for lane in lanes) + before,
         "confirmed": sum(lane["confirmed"] for lane in lanes) + before - refused_before,
+        "aged_out": _one(connection, "SELECT coalesce(sum(aged), 0) FROM lane"),
         "pending": sum(lane["pending"] for lane in lanes),
         "refused": sum(lane["refused"] for lane in lanes),
+        "lost": sum(lane["lost"] for lane in lanes),
         "lanes": {lane["lane"]: lane for lane in lanes},
         "blobs_pending": _one(connection, "SELECT count(DISTINCT sha256) FROM blob_due"),
         "tray": _one(connection, "SELECT count FROM tally WHERE name = 'tray'"),
         "quarantined": _quarantine(connection),
         "undecoded": _one(connection, "SELECT count(*) FROM frame WHERE outcome IS NULL"),
         "alarms": _alarms(connection),
+        "damage": _damage(connection),
     }
 
 
-def _lanes(connection: Connection) -> list[tuple[str, str]]:
-    return list(connection.execute("SELECT epoch, lane FROM lane JOIN unit USING (epoch)"))
+def _lanes(connection: Connection) -> list[tuple[str, str, int]]:
+    return list(
+        connection.execute("SELECT epoch, lane, lane.oldest FROM lane JOIN unit USING (epoch)")
+    )
 
 
 def _closed(connection: Connection, destination: str) -> tuple[int, int]:
@@ -52,15 +59,20 @@ def _closed(connection: Connection, destination: str) -> tuple[int, int]:
     return held, refused
 
 
-def _lane(connection: Connection, destination: str, epoch: str, lane: str) -> dict[str, Any]:
+def _lane(
+    connection: Connection, destination: str, epoch: str, lane: str, kept_from: int
+) -> dict[str, Any]:
     state = settling.load(connection, destination, epoch, lane)
     if state is None:
         message = "a lane vanished"
         raise LookupError(message)
-    pending = state.pending
+    given_up = holes.given_up(connection, destination, epoch, lane)
+    pending = owed(connection, destination, state, kept_from)
+    unsettled, lost = total(minus(state.pending, given_up)), total(given_up)
     refused = _one(
         connection,
-        "SELECT count(*) FROM exception WHERE destination = ? AND epoch = ? AND lane = ?",
+        "SELECT count(*) FROM exception WHERE destination = ? AND epoch = ? AND lane = ? "
+        "AND outcome = 'refused'",
         destination,
         epoch,
         lane,
@@ -79,9 +91,10 @@ def _lane(connection: Connection, destination: str, epoch: str, lane: str) -> di
         "lane": lane,
         "last": state.last,
         "through": state.through,
-        "confirmed": state.last - total(pending) - refused - waiting,
+        "confirmed": state.last - unsettled - refused - lost - waiting,
         "pending": total(pending) + waiting,
         "refused": refused,
+        "lost": lost,
         "oldest_pending": oldest,
     }
 
@@ -116,6 +129,16 @@ def _alarms(connection: Connection) -> list[dict[str, Any]]:
         {"code": code, "detail": detail, "last_seen": last_seen, "count": count}
         for code, detail, last_seen, count in rows
     ]
+
+
+def _damage(connection: Connection) -> list[dict[str, Any]]:
+    """Every database that was set aside, and what its salvage has brought so far."""
+    cursor = connection.execute(
+        "SELECT place, found, reason, records, lost, blobs_lost, rows_torn, pages_bad, finished "
+        "FROM salvage ORDER BY CAST(place AS INTEGER)"
+    )
+    names = [each[0] for each in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 def _one(connection: Connection, sql: str, *arguments: object) -> Any:

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from agent.store import settling
+from agent.store.kept import owed
 from sync.contract.ranges import covers
 
 if TYPE_CHECKING:
@@ -36,10 +37,12 @@ def readings(connection: Connection, destination: str, limit: int) -> list[dict[
 def pending(connection: Connection, destination: str, limit: int) -> list[dict[str, Any]]:
     """What the centre hasn't confirmed, oldest first, refused records included."""
     found: list[dict[str, Any]] = []
-    lanes = connection.execute("SELECT epoch, lane FROM lane JOIN unit USING (epoch)").fetchall()
-    for epoch, lane in lanes:
+    lanes = connection.execute(
+        "SELECT epoch, lane, lane.oldest FROM lane JOIN unit USING (epoch)"
+    ).fetchall()
+    for epoch, lane, oldest in lanes:
         place = (epoch, lane)
-        for seq in _unconfirmed(connection, destination, place, limit - len(found)):
+        for seq in _unconfirmed(connection, destination, (*place, oldest), limit - len(found)):
             rows = connection.execute(
                 f"SELECT {_COLUMNS} {_JOINED} WHERE r.epoch = ? AND r.lane = ? AND r.seq = ?",
                 (destination, *place, seq),
@@ -49,11 +52,12 @@ def pending(connection: Connection, destination: str, limit: int) -> list[dict[s
 
 
 def _unconfirmed(
-    connection: Connection, destination: str, place: tuple[str, str], limit: int
+    connection: Connection, destination: str, kept: tuple[str, str, int], limit: int
 ) -> list[int]:
     """The lowest seqs that are unsettled, refused, or short of a blob; never a scan of the log."""
-    state = settling.load(connection, destination, *place)
-    pending_ranges = state.pending if state else ()
+    *place, oldest = kept
+    state = settling.load(connection, destination, kept[0], kept[1])
+    pending_ranges = owed(connection, destination, state, oldest) if state else ()
     unsettled = (seq for first, last in pending_ranges for seq in range(first, last + 1))
     rows = connection.execute(
         "SELECT seq FROM exception WHERE destination = ? AND epoch = ? AND lane = ? "

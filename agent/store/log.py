@@ -11,6 +11,8 @@ from agent.clock import utc_text
 from agent.errors import Conflict
 from agent.event import event_line
 from agent.fhir import Subject, measured_at
+from agent.request import KIND, request_line
+from agent.request import summary as summary_of
 from drivers.base import Stored
 from sync.contract.batch import check_line, link
 
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
 
     from agent.capture import Capture
     from agent.event import Event
+    from agent.request import Request
     from agent.store.connection import Connection
     from drivers.base import Blob
 
-LANES = {"audit": "background", "telemetry": "background", "clock-adjusted": "background"}
+_BACKGROUND = ("audit", "telemetry", "clock-adjusted", "lost", "blob-lost", "epoch-closed")
+LANES = dict.fromkeys(_BACKGROUND, "background")
 PIECE = 64 << 10
 """Bytes of a blob in one row."""
 _WHOLE_SECONDS = 19
@@ -40,7 +44,7 @@ def append(connection: Connection, capture: Capture) -> Stored:
     subject, why = _subject(connection, capture)
     line = record_line(capture, record, subject)
     check_line(line)
-    place = _advance(connection, LANES.get(capture.measurement.kind, "clinical"), line)
+    place = advance(connection, LANES.get(capture.measurement.kind, "clinical"), line)
     _insert(connection, capture, (place, record, line), subject)
     if subject is None:
         connection.execute(
@@ -57,7 +61,7 @@ def append_event(connection: Connection, event: Event) -> UUID:
     record = uuid4()
     line = event_line(event, record)
     check_line(line)
-    place = _advance(connection, LANES[event.kind], line)
+    place = advance(connection, LANES[event.kind], line)
     stamp = event.stamp
     connection.execute(
         "INSERT INTO record (epoch, lane, seq, prev_hash, hash, record_id, kind, line, boot, "
@@ -79,6 +83,45 @@ def append_event(connection: Connection, event: Event) -> UUID:
     connection.execute(
         "INSERT INTO identity (record_id, epoch, lane, seq) VALUES (?, ?, ?, ?)",
         (str(record), *place[:3]),
+    )
+    return record
+
+
+def append_request(connection: Connection, request: Request) -> UUID:
+    """Store an urgent request and what it refers to; give its record id."""
+    record = uuid4()
+    line = request_line(request, record)
+    check_line(line)
+    place = advance(connection, "urgent", line)
+    stamp, subject = request.stamp, request.subject
+    connection.execute(
+        "INSERT INTO record (epoch, lane, seq, prev_hash, hash, record_id, kind, line, boot, "
+        "mono_ns, wall, offset_min, clock, box, consultation, actor, origin, method, summary) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'manual', ?)",
+        (
+            *place,
+            str(record),
+            KIND,
+            line,
+            stamp.boot,
+            stamp.mono_ns,
+            utc_text(stamp.wall),
+            stamp.offset_min,
+            stamp.clock,
+            request.box,
+            subject.consultation if subject else None,
+            request.actor,
+            request.origin,
+            summary_of(request),
+        ),
+    )
+    connection.execute(
+        "INSERT INTO identity (record_id, epoch, lane, seq) VALUES (?, ?, ?, ?)",
+        (str(record), *place[:3]),
+    )
+    connection.executemany(
+        "INSERT INTO reference (epoch, lane, seq, record_id) VALUES (?, ?, ?, ?)",
+        ((*place[:3], each.record) for each in request.references),
     )
     return record
 
@@ -118,8 +161,8 @@ def _subject(connection: Connection, capture: Capture) -> tuple[Subject | None, 
     return subject, ""
 
 
-def _advance(connection: Connection, lane: str, line: bytes) -> Place:
-    """Allocate the next seq of a lane and move its head, in the capture's transaction."""
+def advance(connection: Connection, lane: str, line: bytes) -> Place:
+    """Allocate the next seq of a lane and move its head, in the record's transaction."""
     epoch, last, head = connection.execute(
         "SELECT lane.epoch, last, head FROM lane JOIN unit ON lane.epoch = unit.epoch "
         "WHERE lane = ?",
@@ -184,16 +227,14 @@ def _insert(
 
 def _keep_blob(connection: Connection, place: Place, blob: Blob) -> None:
     sha256 = hashlib.sha256(blob.content).digest()
-    known = connection.execute(
-        "UPDATE blob SET refs = refs + 1 WHERE sha256 = ?", (sha256,)
-    ).rowcount
-    if not known:
-        connection.execute(
-            "INSERT INTO blob (sha256, size, media_type, refs) VALUES (?, ?, ?, 1)",
-            (sha256, len(blob.content), blob.media_type),
-        )
+    (refs,) = connection.execute(
+        "INSERT INTO blob (sha256, size, media_type, refs) VALUES (?, ?, ?, 1) "
+        "ON CONFLICT DO UPDATE SET refs = refs + 1 RETURNING refs",
+        (sha256, len(blob.content), blob.media_type),
+    ).fetchone()
+    if refs == 1:  # it is new, or retention had begun to delete what nobody referred to
         connection.executemany(
-            "INSERT INTO chunk (sha256, offset, content) VALUES (?, ?, ?)",
+            "INSERT INTO chunk (sha256, offset, content) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             (
                 (sha256, at, blob.content[at : at + PIECE])
                 for at in range(0, len(blob.content), PIECE)

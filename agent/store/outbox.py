@@ -10,12 +10,14 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.store import settling
-from sync.contract.batch import gather, link
+from agent.store import backlog, holes, settling
+from agent.store.connection import translating
+from agent.store.kept import owed
 from sync.contract.chunk import Chunk
 from sync.contract.fields import LANES
-from sync.contract.hello import Hello, LaneOffer
-from sync.contract.ranges import clip, minus
+from sync.contract.hello import Hello
+from sync.contract.ranges import minus, normal
+from sync.lane import Question
 from sync.outbox import BatchParcel, ChunkParcel
 from sync.plan import BlobView, LaneView, Piece, Plan, Stretch
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from agent.store.connection import Connection
     from agent.store.writer import Writer
     from sync.contract.hello import Origin
+    from sync.contract.ranges import Range
     from sync.contract.receipt import Receipt
     from sync.lane import LaneState, Verdict
 
@@ -35,6 +38,28 @@ WHERE due.lane = ?
 ORDER BY due.seq
 LIMIT ?
 """
+
+
+_PULLED = """
+WITH RECURSIVE pulled (record_id) AS (
+    SELECT record_id FROM reference WHERE epoch = ? AND lane = 'urgent' AND seq > ?
+    UNION
+    SELECT next.record_id FROM pulled JOIN identity AS i ON i.record_id = pulled.record_id
+    JOIN reference AS next ON next.epoch = i.epoch AND next.lane = i.lane AND next.seq = i.seq
+)
+SELECT i.lane, i.seq FROM pulled JOIN identity AS i ON i.record_id = pulled.record_id
+WHERE i.epoch = ?
+"""
+_ASKED_ABOUT = """
+SELECT due.sha256, b.size, coalesce(s.have, '[]')
+FROM reference AS f JOIN identity AS i ON i.record_id = f.record_id
+JOIN blob_due AS due ON due.lane = i.lane AND due.seq = i.seq AND due.epoch = i.epoch
+JOIN blob AS b ON b.sha256 = due.sha256
+LEFT JOIN blob_settled AS s ON s.sha256 = due.sha256 AND s.destination = ?
+WHERE f.lane = 'urgent'
+GROUP BY due.sha256 ORDER BY min(f.seq), min(i.seq) LIMIT ?
+"""
+"""What the requests that are not settled refer to, and the blobs of what any refers to."""
 
 
 class StoreOutbox:
@@ -50,7 +75,7 @@ class StoreOutbox:
         self._origin = origin
         self._live_from: dict[tuple[str, str], int] = {}
         self._woken = asyncio.Event()
-        self._session = ""
+        self._asked = Question("", None)
 
     def wake(self) -> None:
         """Something was stored: whoever waits for it looks again."""
@@ -59,23 +84,11 @@ class StoreOutbox:
 
     async def hello(self, session: str) -> Hello:
         """Offer every lane of the present epoch; what comes later counts as live."""
-        self._session = session
-        offers = []
-        for state, oldest, head in self._lanes():
-            self._live_from[state.epoch, state.lane] = state.last + 1
-            pending = clip(state.pending, oldest, state.last)
-            first = pending[0][0] if pending else state.last + 1
-            offers.append(
-                LaneOffer(
-                    epoch=state.epoch,
-                    lane=state.lane,
-                    oldest=oldest,
-                    first=first,
-                    last=state.last,
-                    head_hash=head.hex(),
-                )
-            )
-        return Hello(unit=self._unit, session=session, origin=self._origin, lanes=tuple(offers))
+        self._asked = Question(session, settling.present(self._reader, self._destination))
+        offers = backlog.offers(self._reader, self._destination)
+        for each in offers:
+            self._live_from[each.epoch, each.lane] = each.last + 1
+        return Hello(unit=self._unit, session=session, origin=self._origin, lanes=offers)
 
     async def next_batch(self, plan: Plan, budget: int) -> BatchParcel:
         """Wait for pending records; the batch is cut to the budget."""
@@ -88,9 +101,9 @@ class StoreOutbox:
             parcel = self._batch(plan, place, budget)
             if parcel is not None:
                 return parcel
-            # Nothing of it is sound: it blocks nothing, and is tried again in the next session.
+            # Its first record is not sound: it blocks nothing.
             plan.narrow(place.epoch, place.lane, [(place.first, place.first)])
-            await self.alarm("record-unsound", "a record can't be read back as it was written")
+            await self._give_up((place.epoch, place.lane, place.first))
 
     async def next_chunk(self, plan: Plan, chunk_size: int) -> ChunkParcel:
         """Wait for pending bytes of a blob."""
@@ -104,10 +117,10 @@ class StoreOutbox:
 
     async def settle(self, receipt: Receipt) -> Verdict:
         """Apply a verified receipt in one transaction."""
-        fresh = receipt.answers == self._session
+        asked = self._asked
         verdict = await self._writer.write(
             lambda connection: settling.apply(
-                connection, self._destination, self._unit, receipt, fresh=fresh
+                connection, self._destination, self._unit, receipt, asked=asked
             )
         )
         self.wake()
@@ -117,74 +130,68 @@ class StoreOutbox:
         """Keep an alarm where `status` shows it."""
         await self._writer.write(lambda connection: settling.alarm(connection, code, detail))
 
-    def _lanes(self) -> list[tuple[LaneState, int, bytes]]:
-        rows = self._reader.execute(
-            "SELECT lane.epoch, lane.lane, oldest, head FROM lane JOIN unit USING (epoch)"
-        ).fetchall()
-        found = []
-        for epoch, lane, oldest, head in rows:
-            state = settling.load(self._reader, self._destination, epoch, lane)
-            if state is not None:
-                found.append((state, oldest, bytes(head)))
-        return found
+    async def _give_up(self, place: holes.Place) -> None:
+        await self._writer.write(
+            lambda connection: holes.give_up(connection, self._destination, self._origin, place)
+        )
+        self.wake()
 
+    @translating()
+    def _lanes(self) -> list[tuple[LaneState, int, bytes]]:
+        return backlog.lanes(self._reader, self._destination)
+
+    @translating()
     def _views(self) -> list[LaneView]:
+        lanes = self._lanes()
+        pulled = self._pulled([state for state, _, _ in lanes])
         return [
             LaneView(
                 state.epoch,
                 state.lane,
-                clip(state.pending, oldest, state.last),
+                owed(self._reader, self._destination, state, oldest),
                 self._live_from.get((state.epoch, state.lane), 1),
+                normal(pulled.get(state.lane, ())),
             )
-            for state, oldest, _ in self._lanes()
+            for state, oldest, _ in lanes
         ]
 
+    def _pulled(self, states: list[LaneState]) -> dict[str, list[Range]]:
+        """By lane, what a request that is not settled refers to, and what that refers to."""
+        pulled: dict[str, list[Range]] = {}
+        for state in states:
+            if state.lane == "urgent" and state.pending:
+                floor = state.pending[0][0] - 1
+                rows = self._reader.execute(_PULLED, (state.epoch, floor, state.epoch))
+                for lane, seq in rows.fetchall():
+                    pulled.setdefault(lane, []).append((seq, seq))
+        return pulled
+
+    @translating()
     def _batch(self, plan: Plan, place: Stretch, budget: int) -> BatchParcel | None:
         """The sound records at the beginning of a stretch; None where the first isn't."""
-        rows = self._reader.execute(
-            "SELECT seq, prev_hash, hash, line FROM record WHERE epoch = ? AND lane = ? "
-            "AND seq BETWEEN ? AND ? ORDER BY seq",
-            (place.epoch, place.lane, place.first, place.last),
+        batch = backlog.sound_batch(
+            self._reader, self._unit, (place.epoch, place.lane), (place.first, place.last), budget
         )
-        before, size = b"", 0
-        lines: list[bytes] = []
-        for seq, prev_hash, own, line in rows:
-            sound = seq == place.first + len(lines) and link(prev_hash, line) == own
-            if not sound or (lines and size + len(line) > budget):
-                break
-            before = before or bytes(prev_hash)
-            lines.append(bytes(line))
-            size += len(line)
-        rows.close()
-        if not lines:
+        if batch is None:
             return None
-        cut = replace(place, last=place.first + len(lines) - 1)
-        plan.depart(cut, size)
-        return BatchParcel(cut, gather(self._unit, cut.epoch, cut.lane, cut.first, before, lines))
+        cut = replace(place, last=batch.header.last)
+        plan.depart(cut, sum(map(len, batch.lines)))
+        return BatchParcel(cut, batch)
 
+    @translating()
     def _blobs(self) -> list[BlobView]:
-        """The most pressing blobs that wait, each once, in the order of what refers to them."""
+        """The most pressing blobs that wait, each once: what is asked about urgently first."""
         found: dict[bytes, BlobView] = {}
-        for lane in LANES:
+        asks: list[tuple[str, tuple[str, ...]]] = [(_ASKED_ABOUT, (self._destination,))]
+        asks += [(_BLOBS, (self._destination, lane)) for lane in LANES]
+        for sql, of in asks:
             left = _BLOBS_AT_ONCE - len(found)
-            rows = self._reader.execute(_BLOBS, (self._destination, lane, left)).fetchall()
-            for sha256, size, have in rows:
+            for sha256, size, have in self._reader.execute(sql, (*of, left)).fetchall():
                 whole, held = ((0, size - 1),), settling.ranges(have)
                 found.setdefault(bytes(sha256), BlobView(bytes(sha256), size, minus(whole, held)))
         return list(found.values())
 
+    @translating()
     def _chunk(self, place: Piece) -> Chunk:
-        content = read_blob(self._reader, place.sha256, place.offset, place.last)
+        content = backlog.read_blob(self._reader, place.sha256, place.offset, place.last)
         return Chunk(place.sha256, place.size, place.offset, content)
-
-
-def read_blob(connection: Connection, sha256: bytes, first: int, last: int) -> bytes:
-    """The bytes [first, last] of a blob."""
-    rows = connection.execute(
-        "SELECT offset, content FROM chunk WHERE sha256 = ? AND offset <= ? "
-        "AND offset + length(content) > ? ORDER BY offset",
-        (sha256, last, first),
-    ).fetchall()
-    return b"".join(
-        bytes(content)[max(0, first - offset) : last - offset + 1] for offset, content in rows
-    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Migrations
 
+from agent.store import schema_damage, schema_reconciliation, schema_retention
 from agent.store import waiting as waiting_tables
 
 if TYPE_CHECKING:
@@ -278,6 +279,20 @@ def waiting(db: Database) -> None:
     for statement in _END.split(waiting_tables.SQL):
         if statement.strip():
             db.execute(statement)
+
+
+store(name=schema_damage.NAME)(schema_damage.salvage)
+
+
+@store()
+def retention(db: Database) -> None:
+    """Create the milestones of retention, and the indexes that it looks into."""
+    for statement in schema_retention.STATEMENTS.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+store(name=schema_reconciliation.NAME)(schema_reconciliation.reconciliation)
 
 
 GENERATION = 1

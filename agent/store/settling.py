@@ -10,43 +10,106 @@ from agent.clock import now, utc_text
 from agent.store import epochs
 from sync.contract.fields import GENESIS
 from sync.contract.ranges import Ranges, union
-from sync.lane import Ignored, LaneState, RestoredCopy, Settled, Verdict, Why, settle
+from sync.lane import (
+    Ignored,
+    LaneState,
+    Question,
+    RestoredCopy,
+    Settled,
+    Verdict,
+    Why,
+    proves,
+    settle,
+    standing_question,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from agent.store.connection import Connection
     from sync.contract.receipt import Held, Receipt
 
 
 def apply(
-    connection: Connection, destination: str, unit: str, receipt: Receipt, *, fresh: bool
+    connection: Connection, destination: str, unit: str, receipt: Receipt, *, asked: Question
 ) -> Verdict:
     """Weigh a verified receipt and write down what it settles, all or nothing.
 
-    `fresh`: it answers the newest hello.
+    `asked` is the newest hello of the link.
     """
+    questions = (asked, carried_question(connection, destination))
+    verdict = _weigh(connection, destination, unit, receipt, questions)
+    if isinstance(verdict, Ignored) and verdict.why.alarming:
+        alarm(connection, f"receipt-{verdict.why}", _WORDS[verdict.why])
+    return verdict
+
+
+def apply_carried(connection: Connection, destination: str, unit: str, receipt: Receipt) -> Verdict:
+    """The same for a receipt that came in a file, which is late by nature (C-10.11).
+
+    That it is old raises no alarm; and what it says is complete is so still, under the same
+    central epoch.
+    """
+    questions = (carried_question(connection, destination),)
+    verdict = _weigh(connection, destination, unit, receipt, questions)
+    if verdict == Ignored(Why.STALE):
+        for held in receipt.chunks:
+            if held.complete:
+                _hold(connection, destination, receipt.central_epoch, held)
+    if isinstance(verdict, Ignored) and verdict.why in _NEVER:
+        alarm(connection, f"receipt-{verdict.why}", _WORDS[verdict.why])
+    return verdict
+
+
+def present(connection: Connection, destination: str) -> str | None:
+    """The central epoch that is believed in; None before the first receipt."""
+    row = connection.execute(
+        "SELECT central_epoch FROM central_epoch WHERE destination = ? AND retired IS NULL",
+        (destination,),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def carried_question(connection: Connection, destination: str) -> Question:
+    """What every file on a stick asks at present."""
+    return standing_question(state_id(connection), present(connection, destination))
+
+
+def state_id(connection: Connection) -> str:
+    """The id with which this database was born."""
+    return str(connection.execute("SELECT state_id FROM unit").fetchone()[0])
+
+
+def _weigh(
+    connection: Connection,
+    destination: str,
+    unit: str,
+    receipt: Receipt,
+    asked: Collection[Question],
+) -> Verdict:
     if receipt.unit != unit:
-        return _alarmed(connection, Ignored(Why.ANOTHER_UNIT))
+        return Ignored(Why.ANOTHER_UNIT)
     if epochs.is_closed(connection, receipt.epoch):
         return Ignored(Why.CLOSED_EPOCH)
     state = load(connection, destination, receipt.epoch, receipt.lane)
     if state is None:
-        return _alarmed(connection, Ignored(Why.UNKNOWN_EPOCH))
+        return Ignored(Why.UNKNOWN_EPOCH)
     verdict = settle(
         state,
         receipt,
         lambda seq: hash_at(connection, receipt.epoch, receipt.lane, seq),
         _retired(connection, destination),
-        fresh=fresh,
+        fresh=proves(receipt, present(connection, destination), asked),
     )
     if isinstance(verdict, RestoredCopy):
-        epochs.fork(connection, destination, "the centre knows more of this unit than it does")
+        epochs.fork(connection, destination, "the centre knows another life of this unit")
         alarm(connection, "restored-copy", _RESTORED)
     if isinstance(verdict, Settled):
         _follow_epoch(connection, destination, receipt.central_epoch)
         _save(connection, destination, verdict)
         for held in receipt.chunks:
             _hold(connection, destination, receipt.central_epoch, held)
-    return _alarmed(connection, verdict)
+    return verdict
 
 
 def load(connection: Connection, destination: str, epoch: str, lane: str) -> LaneState | None:
@@ -103,7 +166,7 @@ def alarm(connection: Connection, code: str, detail: str) -> None:
     )
 
 
-_RESTORED = "this is an older copy of a unit that went on elsewhere: it began a new epoch"
+_RESTORED = "this is a copy of a unit that went on elsewhere: it began a new epoch"
 _WORDS = {
     Why.STALE: "a receipt older than one already taken was ignored",
     Why.RETIRED: "a receipt of a centre that was since replaced was ignored",
@@ -112,12 +175,8 @@ _WORDS = {
     Why.UNPROVEN: "a receipt of another centre that answers no question of ours was ignored",
     Why.UNKNOWN_EPOCH: "a receipt for an epoch this unit never had was ignored",
 }
-
-
-def _alarmed(connection: Connection, verdict: Verdict) -> Verdict:
-    if isinstance(verdict, Ignored) and verdict.why.alarming:
-        alarm(connection, f"receipt-{verdict.why}", _WORDS[verdict.why])
-    return verdict
+_NEVER = frozenset({Why.IMPOSSIBLE, Why.ANOTHER_UNIT})
+"""What no genuine receipt of any age says."""
 
 
 def _retired(connection: Connection, destination: str) -> frozenset[str]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Database
 
-from agent.errors import Conflict, StoreBroken, StoreBusy
-from agent.store import epochs, frames, log, schema
-from agent.store.connection import Connection, open_reader, open_writer
+from agent.damage import opening, salvage, witness
+from agent.errors import Conflict, StoreBroken, StoreBusy, StoreFull
+from agent.store import epochs, frames, log, schema, settling
+from agent.store.connection import FULL, Connection, open_reader, open_writer
 from agent.store.keys import sync_folder
 from agent.store.outbox import StoreOutbox
 from agent.store.writer import Writer
@@ -19,16 +20,23 @@ from agent.store.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from uuid import UUID
 
     from agent.capture import Capture
     from agent.clock import Stamp
     from agent.event import Event
+    from agent.request import Request
     from drivers.base import Device, RawFrame, Stored
     from sync.contract.hello import Origin
+    from sync.contract.receipt import Receipt
+    from sync.lane import Verdict
 
 
 class Store:
-    """One state folder, open. `origin` was fixed when the folder was born."""
+    """One state folder, open. `origin` was fixed when the folder was born.
+
+    While `refuses`, nothing new is taken: what is left of a full disk is for settling and purging.
+    """
 
     def __init__(
         self, folder: Path, lock: int, writer: Writer, reader: Connection, key: str
@@ -37,6 +45,7 @@ class Store:
         self.writer = writer
         self.reader = reader
         self.key = key
+        self.refuses = False
         self._lock = lock
         self._outboxes: list[StoreOutbox] = []
         self.unit, self.origin, self.epoch = _unit(reader)
@@ -45,16 +54,20 @@ class Store:
     def open(cls, folder: Path, key: str, unit: str, origin: Origin) -> Store:
         """Open a state folder, or bring it to life; migrate it where that is due.
 
-        Raises StoreBusy for a folder that another agent works on, StoreBroken for a damaged
-        file, another key, or a folder that belongs to another unit or origin.
+        A damaged database is set aside first (`agent.damage`), and a new one begun. Raises
+        StoreBusy for a folder that another agent works on, StoreBroken for another key, a
+        failing disk, or a folder that belongs to another unit or origin.
         """
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        lock = _take(folder)
+        lock = take(folder)
         try:
+            opening.clear_way(folder, key, unit, origin)
             connection = open_writer(folder, key)
             try:
                 _prepare(connection, unit, origin)
+                _register(connection, folder, key)
                 sync_folder(folder)
+                witness.keep(folder, key, connection, schema.GENERATION)
                 reader = open_reader(folder, key)
             except BaseException:
                 connection.close()
@@ -85,6 +98,7 @@ class Store:
 
     async def record_all(self, captures: Sequence[Capture]) -> list[Stored]:
         """Store measurements in one commit: all of them, or none. Raises as `record`."""
+        self._admit()
         try:
             stored = await self.writer.write(
                 lambda connection: [_record(connection, each) for each in captures]
@@ -92,18 +106,37 @@ class Store:
         except Conflict as conflict:
             await self._quarantine(captures[0], str(conflict))
             raise
-        for outbox in self._outboxes:
-            outbox.wake()
+        self.wake()
         return stored
+
+    async def settle_carried(self, destination: str, receipt: Receipt) -> Verdict:
+        """Apply a verified receipt that came in a file, in one transaction."""
+        verdict = await self.writer.write(
+            lambda connection: settling.apply_carried(connection, destination, self.unit, receipt)
+        )
+        self.wake()
+        return verdict
 
     async def tell(self, event: Event) -> None:
         """Store what the agent itself has to tell; returns after fsync. StoreFull, StoreBroken."""
         await self.writer.write(lambda connection: log.append_event(connection, event))
+        self.wake()
+
+    def wake(self) -> None:
+        """Something was stored: every outbox looks again."""
         for outbox in self._outboxes:
             outbox.wake()
 
+    async def request(self, request: Request) -> UUID:
+        """Store an urgent request; returns its id after fsync. StoreFull, StoreBroken."""
+        record = await self.writer.write(lambda connection: log.append_request(connection, request))
+        for outbox in self._outboxes:
+            outbox.wake()
+        return record
+
     async def keep(self, frame: RawFrame, device: Device, box: str | None, stamp: Stamp) -> int:
-        """Store a frame before it is decoded; returns its number after fsync."""
+        """Store a frame before it is decoded; returns its number after fsync. StoreFull."""
+        self._admit()
         return await self.writer.write(
             lambda connection: frames.keep(connection, frame, device, box, stamp)
         )
@@ -113,6 +146,10 @@ class Store:
         await self.writer.write(
             lambda connection: frames.conclude(connection, frame, outcome, reason)
         )
+
+    def _admit(self) -> None:
+        if self.refuses:
+            raise StoreFull(FULL)
 
     async def _quarantine(self, capture: Capture, reason: str) -> None:
         for frame in capture.frames:
@@ -125,7 +162,8 @@ def _record(connection: Connection, capture: Capture) -> Stored:
     return stored
 
 
-def _take(folder: Path) -> int:
+def take(folder: Path) -> int:
+    """Hold a state folder alone until the descriptor is closed; StoreBusy."""
     file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o640)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -142,10 +180,7 @@ def _prepare(connection: Connection, unit: str, origin: Origin) -> None:
     database = Database(connection)
     (generation,) = connection.execute("PRAGMA user_version").fetchone()
     if generation > schema.GENERATION:
-        raise StoreBroken(
-            f"the database was written by a newer qafila (generation {generation}, this one "
-            f"writes {schema.GENERATION}): install that version"
-        )
+        raise StoreBroken(opening.newer_version(generation))
     if generation < schema.GENERATION:  # before the migrations: a cut between must not lie
         connection.execute(f"PRAGMA user_version = {schema.GENERATION}")
     schema.store.apply(database)
@@ -153,10 +188,13 @@ def _prepare(connection: Connection, unit: str, origin: Origin) -> None:
     if row is None:
         _bear(connection, unit, origin)
     elif tuple(row) != (unit, origin):
-        raise StoreBroken(
-            f"the state folder belongs to unit {row[0]} ({row[1]}), not to {unit} ({origin}): "
-            "set $.unit.name and $.unit.origin to match, or use another folder"
-        )
+        raise StoreBroken(opening.another_unit(tuple(row), (unit, origin)))
+
+
+def _register(connection: Connection, folder: Path, key: str) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    salvage.register(folder, connection, key)
+    connection.execute("COMMIT")
 
 
 def _bear(connection: Connection, unit: str, origin: Origin) -> None:

@@ -1,21 +1,22 @@
 """The writer: one thread, one connection, group commit.
 
 Everything that was queued goes into one transaction, each job behind its own savepoint; a
-caller hears of success after the COMMIT that fsynced, and of nothing else.
+caller hears of success after the COMMIT that fsynced, and of nothing else. Work that can wait
+(retention) stands behind: it runs alone, one job at a time, when nobody else wants anything.
 """
 
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
+from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlcipher3 import dbapi2 as sqlite
 
-from agent.errors import StoreBroken, StoreClosed, StoreError
-from agent.store.connection import Connection, translate
+from agent.errors import StoreBroken, StoreClosed, StoreError, StoreFull
+from agent.store.connection import BUSY_MS, Connection, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,15 +28,20 @@ _CALLERS = (sqlite.IntegrityError, sqlite.ProgrammingError)
 
 
 class Writer:
-    """Runs jobs on the write connection. A job gets the connection and must not commit."""
+    """Runs jobs on the write connection. A job gets the connection and must not commit.
+
+    `refusals` counts the transactions that a full disk has refused.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: deque[Job] = deque()
+        self._behind: deque[Job] = deque()
+        self._news = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="store-writer")
-        self._closing = threading.Lock()
         self._closed = False
         self.broken: StoreBroken | None = None
+        self.refusals = 0
 
     def start(self) -> None:
         """Start the thread."""
@@ -49,15 +55,26 @@ class Writer:
         """
         return await asyncio.wrap_future(self.submit(job))
 
+    async def write_behind(self, job: Callable[[Connection], T]) -> T:
+        """Run a job in a transaction of its own, once nobody waits; raises as `write`.
+
+        Whoever comes meanwhile waits for this job and its COMMIT: it should end soon, and at once
+        when `awaited`.
+        """
+        return await asyncio.wrap_future(self._queue(self._behind, job))
+
+    async def fold(self) -> None:
+        """Fold the write-ahead log into the file once nobody waits: only then does that shrink."""
+        await asyncio.wrap_future(self._queue(self._behind, _fold))
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for the job that stands behind to end."""
+        return bool(self._jobs)
+
     def submit(self, job: Callable[[Connection], T]) -> Future[T]:
         """Queue a job; the future ends after the COMMIT."""
-        future: Future[T] = Future()
-        with self._closing:
-            if self._closed:
-                future.set_exception(self.broken or StoreClosed("the store is closed"))
-            else:
-                self._jobs.put((job, future))
-        return future
+        return self._queue(self._jobs, job)
 
     async def answer(self) -> None:
         """Return once the thread has answered: the watchdog's question."""
@@ -65,34 +82,37 @@ class Writer:
 
     def close(self) -> None:
         """Finish what is queued and end the thread; the connection is closed."""
-        with self._closing:
-            if not self._closed:
-                self._closed = True
-                self._jobs.put(None)
+        with self._news:
+            self._closed = True
+            self._news.notify()
         self._thread.join()
 
+    def _queue(self, jobs: deque[Job], job: Callable[[Connection], T]) -> Future[T]:
+        future: Future[T] = Future()
+        with self._news:
+            if self._closed:
+                future.set_exception(self.broken or StoreClosed("the store is closed"))
+            else:
+                jobs.append((job, future))
+                self._news.notify()
+        return future
+
     def _run(self) -> None:
-        ending = False
-        while not ending and self.broken is None:
-            group, ending = self._group()
-            if group:
+        while self.broken is None and (group := self._group()):
+            if group[0][0] is _fold:
+                self._fold(group)
+            else:
                 self._commit(group)
         self._refuse_rest()
         self._connection.close()
 
-    def _group(self) -> tuple[list[Job], bool]:
-        """Wait for one job, and take with it all that is queued by then."""
-        group: list[Job] = []
-        item = self._jobs.get()
-        while item is not None:
-            group.append(item)
-            if len(group) == GROUP_MAX:
-                return group, False
-            try:
-                item = self._jobs.get_nowait()
-            except queue.Empty:
-                return group, False
-        return group, True
+    def _group(self) -> list[Job]:
+        """Wait for a job, and take with it all that is queued by then; empty: it is the end."""
+        with self._news:
+            self._news.wait_for(lambda: self._jobs or self._behind or self._closed)
+            if self._jobs:
+                return [self._jobs.popleft() for _ in range(min(len(self._jobs), GROUP_MAX))]
+            return [] if self._closed else [self._behind.popleft()]
 
     def _commit(self, group: list[Job]) -> None:
         done: list[tuple[Future[Any], Any]] = []
@@ -107,6 +127,14 @@ class Writer:
             return
         for future, result in done:
             future.set_result(result)
+
+    def _fold(self, group: list[Job]) -> None:
+        ((job, future),) = group
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(job(self._connection))
+            except sqlite.Error as error:
+                self._undo(group, translate(error))
 
     def _attempt(
         self,
@@ -130,8 +158,9 @@ class Writer:
     def _undo(self, group: list[Job], error: StoreError) -> None:
         if isinstance(error, StoreBroken):
             # After a failed fsync nothing in memory can be trusted: only a new process can.
-            with self._closing:
+            with self._news:
                 self.broken, self._closed = error, True
+        self.refusals += isinstance(error, StoreFull)
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         for _, future in group:
@@ -139,7 +168,15 @@ class Writer:
                 future.set_exception(error)
 
     def _refuse_rest(self) -> None:
-        while not self._jobs.empty():
-            item = self._jobs.get_nowait()
-            if item is not None and item[1].set_running_or_notify_cancel():
-                item[1].set_exception(self.broken or StoreClosed("the store is closed"))
+        for _, future in (*self._jobs, *self._behind):
+            if future.set_running_or_notify_cancel():
+                future.set_exception(self.broken or StoreClosed("the store is closed"))
+
+
+def _fold(connection: Connection) -> None:
+    """Outside of a transaction, and without waiting for a reader who holds an older state."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")

@@ -31,7 +31,8 @@ class Origin:
     `acquired` is aware and then written in UTC; a naive one is the device's own clock, whose
     zone nobody knows, and is written without an offset. Without any time ContentDate,
     ContentTime and AcquisitionDateTime are left empty, which a validator will say.
-    `patient_id` is opaque; no name ever enters an object.
+    `patient_id` is opaque; no name ever enters an object. Where it is not known yet, the object
+    has an id of its own: archives put those with an empty one together as one patient.
     """
 
     raw: bytes = field(repr=False)
@@ -57,6 +58,11 @@ def uid(role: str, seed: str) -> str:
     return f"2.25.{uuid5(_UIDS, f'{role} {seed}').int}"
 
 
+def nobody(seed: str) -> str:
+    """The PatientID of whoever is not known: it stands for this one recording or picture."""
+    return f"qafila-{uuid5(_UIDS, f'patient {seed}').hex}"
+
+
 def begin(origin: Origin, sop_class: str, modality: str, number: int = 1) -> Dataset:
     """An object with patient, study, series, equipment and SOP common (PS3.3 C.7.1 to C.7.5).
 
@@ -75,7 +81,7 @@ def begin(origin: Origin, sop_class: str, modality: str, number: int = 1) -> Dat
     instance.InstanceNumber = str(number)
     instance.StudyDate, instance.StudyTime = _day_and_time(origin.when)
     instance.PatientName = instance.PatientBirthDate = instance.PatientSex = ""
-    instance.PatientID = origin.patient_id
+    instance.PatientID = origin.patient_id or nobody(origin.seed)
     instance.Modality = modality
     instance.AcquisitionContextSequence = []
     _describe(instance, origin.device)

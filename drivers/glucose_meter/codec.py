@@ -141,6 +141,7 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
                 site=SITES.get(place),
                 status=tuple(word for bit, word in _STATUS.items() if status & bit),
                 quality=(*quality, *_doubts(status), *clock.quality),
+                from_memory=True,
             ),
         )
     )

@@ -32,9 +32,11 @@ _SHORT = 4
 class Station:
     """What the device is. UUIDs as in cards: four digits, or 128 bits in full.
 
-    `listen` is where it notifies, `speak` where it is written to, or None. `opening` is what it
-    tells whoever listens, `answers` what it tells to what is written; `hang_up` is the word
-    after which it hangs up. `pause` are the seconds between two notifications.
+    `listen` is where it notifies, `speak` where it is written to, or None; `also` are further
+    characteristics that do both. `opening` is what it tells whoever listens, `answers` what it
+    tells to what is written, each frame at `listen` or with the characteristic where it is told;
+    `hang_up` is the word after which it hangs up. `pause` are the seconds between two
+    notifications, `model` is what its Device Information says.
     """
 
     name: str
@@ -42,9 +44,11 @@ class Station:
     listen: str
     speak: str | None = None
     opening: tuple[bytes, ...] = ()
-    answers: Callable[[bytes], Iterable[bytes]] = lambda _: ()
+    answers: Callable[[bytes], Iterable[bytes | tuple[str, bytes]]] = lambda _: ()
+    also: tuple[str, ...] = ()
     hang_up: bytes = b""
     pause: float = 0.0
+    model: str = ""
 
 
 class DialoguePeripheral:
@@ -61,7 +65,9 @@ class DialoguePeripheral:
         self._device = Device.from_config_with_hci(settings, source, sink)
         self._voice = self._characteristic(station.listen)
         spoken_to = [] if station.speak in {None, station.listen} else [self._ear()]
-        self._device.add_services([Service(UUID(station.service), [self._voice, *spoken_to])])
+        self._voices = {each: self._characteristic(each) for each in station.also}
+        every = [self._voice, *self._voices.values(), *spoken_to]
+        self._device.add_services([Service(UUID(station.service), every), *_information(station)])
         self._device.on(Device.EVENT_CONNECTION, self._on_connection)
 
     async def power_on(self) -> None:
@@ -95,7 +101,7 @@ class DialoguePeripheral:
 
     def _characteristic(self, uuid: str) -> Characteristic[bytes]:
         properties = Characteristic.Properties.NOTIFY
-        if uuid != self.station.speak:
+        if uuid != self.station.speak and uuid not in self.station.also:
             return Characteristic(UUID(uuid), properties, Characteristic.Permissions(0), b"")
         return Characteristic(
             UUID(uuid),
@@ -127,14 +133,30 @@ class DialoguePeripheral:
         self.written.append(bytes(value))
         self._start(bearer, tuple(self.station.answers(bytes(value))))
 
-    def _start(self, connection: Connection, frames: Iterable[bytes]) -> None:
+    def _start(self, connection: Connection, frames: Iterable[bytes | tuple[str, bytes]]) -> None:
         task = asyncio.create_task(self._tell(connection, frames))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _tell(self, connection: Connection, frames: Iterable[bytes]) -> None:
-        for frame in frames:
-            await self._device.notify_subscriber(connection, self._voice, frame, force=True)
+    async def _tell(
+        self, connection: Connection, frames: Iterable[bytes | tuple[str, bytes]]
+    ) -> None:
+        for told in frames:
+            where, frame = told if isinstance(told, tuple) else (self.station.listen, told)
+            voice = self._voices.get(where, self._voice)
+            await self._device.notify_subscriber(connection, voice, frame, force=True)
             await asyncio.sleep(self.station.pause)
         if self.written and self.written[-1] == self.station.hang_up:
             await connection.disconnect()
+
+
+def _information(station: Station) -> list[Service]:
+    if not station.model:
+        return []
+    model = Characteristic(
+        UUID("2A24"),
+        Characteristic.Properties.READ,
+        Characteristic.READABLE,
+        station.model.encode("utf-8"),
+    )
+    return [Service(UUID("180A"), [model])]

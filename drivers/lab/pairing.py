@@ -47,6 +47,11 @@ class LabStack:
         finally:
             self._expected = self._ask = None
 
+    def refused(self, address: str) -> bool:
+        """See `Stack.refused`: bumble fails the visit in words."""
+        del address
+        return False
+
     async def bonded(self, address: str) -> bool:
         """See `Stack.bonded`."""
         return any(self._named(name, address) for name, _ in await self._keys.get_all())

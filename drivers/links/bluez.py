@@ -53,10 +53,16 @@ class Refused(Exception):  # noqa: N818 - the peer's word for it
 
 
 class BluezStack:
-    """The stack behind one connection to the bus."""
+    """The stack behind one connection to the bus, and one life of BlueZ (`service`).
 
-    def __init__(self, bus: MessageBus, agent: BluezAgent, kept: Kept) -> None:
+    A BlueZ that was restarted has forgotten our scan and our agent and says so to nobody (seen
+    with BlueZ 5.66 and bleak 3.1): whatever is asked of it raises `Unavailable`, so that the
+    radio begins anew.
+    """
+
+    def __init__(self, bus: MessageBus, service: str, agent: BluezAgent, kept: Kept) -> None:
         self._bus = bus
+        self._service = service
         self._agent = agent
         self._kept = kept
 
@@ -68,10 +74,14 @@ class BluezStack:
     @asynccontextmanager
     async def expecting(self, address: str, ask: AskPasskey | None) -> AsyncIterator[None]:
         """See `Stack.expecting`."""
-        # A desktop's agent takes the default away, and a BlueZ that was restarted knows no agent.
-        await _register(self._bus)
+        # A desktop's agent takes the default away.
+        await _register(self._bus, self._service)
         with self._agent.expecting(address, ask):
             yield
+
+    def refused(self, address: str) -> bool:
+        """See `Stack.refused`."""
+        return self._agent.refused(address)
 
     async def bonded(self, address: str) -> bool:
         """See `Stack.bonded`."""
@@ -84,7 +94,7 @@ class BluezStack:
         for path in await self._devices([address]):
             adapter = path.rpartition("/")[0]
             try:
-                await self._call(BLUEZ, adapter, ADAPTER, "RemoveDevice", "o", [path])
+                await self._call(self._service, adapter, ADAPTER, "RemoveDevice", "o", [path])
             except Refused as no:
                 if no.name not in _UNKNOWN:
                     raise Unavailable("Bluetooth", "it does not forget a device") from no
@@ -98,7 +108,7 @@ class BluezStack:
         }
         for path in held:
             with suppress(Refused):  # it has just left by itself, or the ladder will see to it
-                await self._call(BLUEZ, path, DEVICE, "Disconnect")
+                await self._call(self._service, path, DEVICE, "Disconnect")
         return tuple(held.values())
 
     async def climb(self, step: Step) -> None:
@@ -123,7 +133,7 @@ class BluezStack:
 
     async def _power(self, path: str, *, on: bool) -> None:
         value = [ADAPTER, "Powered", Variant("b", on)]
-        await self._call(BLUEZ, path, _PROPERTIES, "Set", "ssv", value)
+        await self._call(self._service, path, _PROPERTIES, "Set", "ssv", value)
 
     async def _restart_service(self) -> None:
         try:
@@ -164,9 +174,9 @@ class BluezStack:
     async def _objects(self) -> dict[str, dict[str, Mapping[str, Variant]]]:
         manager = "org.freedesktop.DBus.ObjectManager"
         try:
-            (found,) = await self._call(BLUEZ, "/", manager, "GetManagedObjects")
+            (found,) = await self._call(self._service, "/", manager, "GetManagedObjects")
         except Refused as no:
-            raise Unavailable("Bluetooth", "the Bluetooth service does not run") from no
+            raise Unavailable("Bluetooth", "its service was stopped or restarted") from no
         objects: dict[str, dict[str, Mapping[str, Variant]]] = found
         return objects
 
@@ -229,27 +239,39 @@ async def open_stack(
     try:
         agent = BluezAgent()
         bus.export(AGENT_PATH, agent)
-        await _register(bus)
+        await _register(bus, BLUEZ)
+        service = await _owner(bus)
         try:
-            yield BluezStack(bus, agent, kept or Kept())
+            yield BluezStack(bus, service, agent, kept or Kept())
         finally:
             with suppress(Refused, Unavailable):  # BlueZ has gone, and our agent with it
-                await call(bus, BLUEZ, _ROOT, _AGENTS, "UnregisterAgent", "o", [AGENT_PATH])
+                await call(bus, service, _ROOT, _AGENTS, "UnregisterAgent", "o", [AGENT_PATH])
     finally:
         bus.disconnect()
 
 
-async def _register(bus: MessageBus) -> None:
+async def _register(bus: MessageBus, service: str) -> None:
     try:
         try:
             words = [AGENT_PATH, CAPABILITY]
-            await call(bus, BLUEZ, _ROOT, _AGENTS, "RegisterAgent", "os", words)
+            await call(bus, service, _ROOT, _AGENTS, "RegisterAgent", "os", words)
         except Refused as no:
             if no.name != _EXISTS:
                 raise
-        await call(bus, BLUEZ, _ROOT, _AGENTS, "RequestDefaultAgent", "o", [AGENT_PATH])
+        await call(bus, service, _ROOT, _AGENTS, "RequestDefaultAgent", "o", [AGENT_PATH])
     except Refused as no:
         raise Unavailable("Bluetooth", "the Bluetooth service does not run") from no
+
+
+async def _owner(bus: MessageBus) -> str:
+    """Who BlueZ is on the bus in this life of it: a name that is never given twice."""
+    daemon = "org.freedesktop.DBus"
+    path = "/org/freedesktop/DBus"
+    try:
+        (name,) = await call(bus, daemon, path, daemon, "GetNameOwner", "s", [BLUEZ])
+    except Refused as no:
+        raise Unavailable("Bluetooth", "the Bluetooth service does not run") from no
+    return str(name)
 
 
 def _value(properties: Mapping[str, Variant], name: str) -> Any:

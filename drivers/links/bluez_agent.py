@@ -43,17 +43,28 @@ class BluezAgent(ServiceInterface):
     def __init__(self) -> None:
         super().__init__("org.bluez.Agent1")
         self._pairing: _Pairing | None = None
+        self._refused = ""
 
     @contextlib.contextmanager
     def expecting(self, address: str, ask: AskPasskey | None) -> Iterator[None]:
         """Answer for the device at `address` meanwhile; without `ask` a passkey is refused."""
-        pairing = _Pairing("/dev_" + address.upper().replace(":", "_"), ask)
+        pairing = _Pairing(_tail(address), ask)
         self._pairing = pairing
         try:
             yield
         finally:
             self._stop_asking()
             self._pairing = None
+
+    def refused(self, address: str) -> bool:
+        """Whether the last answer was a no to pairing the device at `address`; asked for once.
+
+        BlueZ itself does not say so: a subscription that needs a bond just never returns (seen
+        with BlueZ 5.66).
+        """
+        found = self._refused.endswith(_tail(address))
+        self._refused = ""
+        return found
 
     @dbus_method()
     def Release(self) -> None:  # noqa: N802 - D-Bus names, here and below
@@ -120,9 +131,15 @@ class BluezAgent(ServiceInterface):
     def _expected(self, device: str) -> _Pairing:
         pairing = self._pairing
         if pairing is None or not device.endswith(pairing.tail):
+            self._refused = device
             raise DBusError(_REJECTED, "no person is pairing this device now")
         return pairing
 
     def _stop_asking(self) -> None:
         if self._pairing is not None and self._pairing.asking is not None:
             self._pairing.asking.cancel()
+
+
+def _tail(address: str) -> str:
+    """How the D-Bus path of the device at `address` ends."""
+    return "/dev_" + address.upper().replace(":", "_")

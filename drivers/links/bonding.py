@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 PASSKEY_PATIENCE = 60.0
 """Seconds that a pairing may take: Bluetooth itself gives each of its steps thirty."""
-_UNBONDED = ("Insufficient Authentication", "Insufficient Encryption", "NotPaired", "NotPermitted")
+REFUSED = "pairing refused"
+"""What a visit ended in where the device wanted to be paired and nobody did."""
+_UNBONDED = (
+    REFUSED,
+    "Insufficient Authentication",
+    "Insufficient Encryption",
+    "NotPaired",
+    "NotPermitted",
+)
 _AGAIN = "the device and this computer no longer agree"
 _NEVER = "the device speaks only to a computer that it is paired with"
 

@@ -17,7 +17,7 @@ from bleak.uuids import normalize_uuid_str
 
 from drivers.card import cards
 from drivers.errors import DriverError, Unavailable
-from drivers.links.bonding import PASSKEY_PATIENCE, Bonding, Wanted, begin, retry
+from drivers.links.bonding import PASSKEY_PATIENCE, REFUSED, Bonding, Wanted, begin, retry
 from drivers.links.gatt_link import BleakLink
 from drivers.links.scan import scanning
 
@@ -272,10 +272,12 @@ class Radio:
 
     async def _learn(self, address: str, link: BleakLink, sink: Sink) -> None:
         """Draw from a visit what it says of the bond and of the adapter."""
+        refused = self._stack is not None and self._stack.refused(address)
         if link.frames:
             self._bonding.worked(address)
-        elif link.trouble:
-            remedy = await self._bonding.failed(address, link.trouble)
+        elif link.trouble or refused:
+            trouble = REFUSED if refused else link.trouble
+            remedy = await self._bonding.failed(address, trouble)
             if remedy is not None:
                 sink.report("needs-pairing", remedy)
         self._busy = self._busy + 1 if "InProgress" in link.trouble else 0

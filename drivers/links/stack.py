@@ -55,6 +55,12 @@ class Stack(Protocol):
         device shows (0 to 999999); without it such a pairing is refused.
         """
 
+    def refused(self, address: str) -> bool:
+        """Whether a device asked to be paired just now, and got a no; told once.
+
+        A stack that fails the visit in its own words need not know.
+        """
+
     async def bonded(self, address: str) -> bool:
         """Whether the stack keeps a bond with a device."""
 

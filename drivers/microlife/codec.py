@@ -136,4 +136,4 @@ def records(payload: bytes) -> tuple[tuple[Measurement, ...], tuple[ProtocolFaul
 def _reading(record: bytes) -> Measurement:
     systolic, diastolic, pulse, year, *rest = record
     stamp = (CENTURY + year if year else 0, *rest, 0)
-    return pressure(record, (systolic, diastolic, pulse), clock_of(stamp))
+    return pressure(record, (systolic, diastolic, pulse), clock_of(stamp), from_memory=True)

@@ -1,1 +1,1 @@
-"""Records of Omron cuffs that are read out of their memory: the codec only."""
+"""Omron cuffs that are read out of their memory, which is never written."""

@@ -12,14 +12,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from drivers.base import Decoded, Measurement, NoReading, Outcome
-from drivers.clip import Meaning, Silence, oximetry
+from drivers.clip import Meaning, Silence, outcome_of, oximetry
 from drivers.errors import ProtocolFault
-from drivers.packets import CUT, Layout, Packet, PacketFramer, crc8_maxim
+from drivers.packets import Layout, Packet, PacketFramer, crc8_maxim
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from drivers.base import Measurement, Outcome
     from drivers.packets import Event
 
 START: Final = b"\xaa\x55"
@@ -65,26 +63,7 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
     """
     del name
     framer = Framer()
-    return outcome(framer.feed(raw) + framer.close())
-
-
-def outcome(events: Sequence[Event]) -> Outcome:
-    """What packets say together; `ProtocolFault` where any of them can't be read."""
-    readings: list[Measurement] = []
-    silence = None
-    for event in events:
-        said = meaning(event)
-        if isinstance(said, ProtocolFault):
-            raise said
-        if isinstance(said, Silence):
-            silence = said
-        else:
-            readings.append(said)
-    if readings:
-        return Decoded(tuple(readings))
-    if silence is None:
-        raise ProtocolFault(CUT, 0)
-    return NoReading(silence.value)
+    return outcome_of([meaning(event) for event in framer.feed(raw) + framer.close()])
 
 
 def meaning(event: Event) -> Meaning:

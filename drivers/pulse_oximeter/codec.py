@@ -77,11 +77,12 @@ _REFUSALS = {
     0x2000: "The oximeter has no measurement now.",
     0x8000: "The oximeter calls its own measurement invalid.",
 }
+_STORED = 0x0200
 _STATUS = {
     0x0020: "ongoing",
     0x0080: "validated",
     0x0100: "fully-qualified",
-    0x0200: FROM_STORAGE,
+    _STORED: FROM_STORAGE,
 }
 _DOUBTS = {0x0040: "early-estimate", 0x4000: "questionable"}
 _SENSOR_STATUS = {0x0001: "extended-display", 0x0200: "signal-analysis-ongoing"}
@@ -173,6 +174,7 @@ def _outcome(
                     *_words(sensor, _SENSOR_DOUBTS),
                     *clock.quality,
                 ),
+                from_memory=bool(status & _STORED),
             ),
         )
     )

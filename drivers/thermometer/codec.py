@@ -19,14 +19,12 @@ from drivers.spot import (
     read_clock,
     written_out,
 )
+from drivers.thermometer.others import CELSIUS, KIND, TEMPERATURE, decode_called, decode_patch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from drivers.base import DecodeFunction
-
-KIND = "body-temperature"
-TEMPERATURE = "150364"
 
 
 class Flag(IntFlag):
@@ -37,9 +35,8 @@ class Flag(IntFlag):
     SITE = 0x04
 
 
-# Beyond the freezing and boiling of water no body was measured, nor the room around it.
 _BOUNDS = {
-    "Cel": Bounds(plausible=(30, 45), possible=(0, 100)),
+    "Cel": CELSIUS,
     "[degF]": Bounds(plausible=(86, 113), possible=(32, 212)),
 }
 
@@ -101,4 +98,9 @@ def decode_intermediate(raw: bytes, *, name: str | None = None) -> Outcome:
     return NoReading("The thermometer is still measuring.", live)
 
 
-DECODERS: Mapping[str, DecodeFunction] = {"2A1C": decode, "2A1E": decode_intermediate}
+DECODERS: Mapping[str, DecodeFunction] = {
+    "2A1C": decode,
+    "2A1E": decode_intermediate,
+    "FFE1": decode_patch,
+    "1809": decode_called,
+}

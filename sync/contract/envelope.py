@@ -1,9 +1,9 @@
-"""The signed envelope of hello, batch and receipt (contract, part 2).
+"""The signed envelope of hello, batch, receipt, question and answer (contract, part 2).
 
     magic 4 | codec 1 | key id 8 | Ed25519 signature 64 | body
 
 The signature covers magic, codec, key id and the body as it travels, so a peer verifies before
-it inflates. The magic tells the three messages apart: one can't be passed off as another.
+it inflates. The magic tells the messages apart: one can't be passed off as another.
 """
 
 from __future__ import annotations
@@ -45,11 +45,14 @@ class Codec(IntEnum):
 
 
 class Magic:
-    """The first four bytes of each signed message."""
+    """The first four bytes of each signed message, and of a sealed file."""
 
     BATCH = b"QFLB"
     HELLO = b"QFLH"
     RECEIPT = b"QFLR"
+    SEALED = b"QFLS"
+    QUESTION = b"QFLQ"
+    ANSWER = b"QFLA"
 
 
 class SigningKey(Protocol):
@@ -72,7 +75,16 @@ def seal(magic: bytes, body: bytes, key: SigningKey, codec: Codec) -> bytes:
     if len(body) > INFLATED_MAX:
         raise ContractFault("inflate", f"the body exceeds {INFLATED_MAX} bytes")
     packed = zstd.compress(body, level=_LEVEL) if codec is Codec.ZSTD else body
-    head = magic + bytes([codec]) + key_id(key.public_key())
+    return sign(envelope_head(magic, codec, key), packed, key)
+
+
+def envelope_head(magic: bytes, codec: Codec, key: SigningKey) -> bytes:
+    """The bytes before the signature (C-2.1)."""
+    return magic + bytes([codec]) + key_id(key.public_key())
+
+
+def sign(head: bytes, packed: bytes, key: SigningKey) -> bytes:
+    """A frame of a head and a body as it travels (C-2.2)."""
     return head + key.sign(head + packed) + packed
 
 
@@ -84,6 +96,14 @@ def open_sealed(
     `key_of` gives the public key for an 8-byte key id, or None for a stranger's.
     Raises ContractFault `short`, `magic`, `codec`, `key`, `signature` or `inflate`.
     """
+    codec, packed = verify(frame, magic, key_of)
+    return inflate(packed) if codec is Codec.ZSTD else _within(packed)
+
+
+def verify(
+    frame: bytes, magic: bytes, key_of: Callable[[bytes], Ed25519PublicKey | None]
+) -> tuple[Codec, bytes]:
+    """Codec and body of a frame whose signature matches, not unpacked; raises as `open_sealed`."""
     if len(frame) <= ENVELOPE_SIZE:
         raise ContractFault("short", "the frame ends inside its envelope")
     head, signature = frame[:HEAD_SIZE], frame[HEAD_SIZE:ENVELOPE_SIZE]
@@ -98,7 +118,7 @@ def open_sealed(
         key.verify(signature, head + packed)
     except InvalidSignature:
         raise ContractFault("signature", "the signature does not match") from None
-    return inflate(packed) if codec is Codec.ZSTD else _within(packed)
+    return codec, packed
 
 
 def inflate(packed: bytes) -> bytes:

@@ -22,8 +22,8 @@ HELLO_LANES_MAX = 64
 class LaneOffer(msgspec.Struct, frozen=True, kw_only=True):
     """One lane of one epoch.
 
-    `oldest` is the lowest seq still kept, `first` the lowest not settled (`last` + 1 when all
-    are), `last` the highest (0 for an empty lane) and `head_hash` the chain's value there.
+    From `oldest` on every record is still kept; `first` is the lowest not settled (`last` + 1
+    when all are), `last` the highest (0 for an empty lane) and `head_hash` the chain's value there.
     """
 
     epoch: Uuid

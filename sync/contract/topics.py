@@ -9,8 +9,8 @@ from sync.contract.fields import LANES, UNIT
 
 ROOTS = {"clinical": "qafila/v1", "simulated": "qafila-sim/v1"}
 """The root of each origin; a clinical centre refuses the other (C-3.1)."""
-UP = ("hello", "chunk", "state", *(f"log/{lane}" for lane in LANES))
-DOWN = ("receipt", "command", "answer")
+UP = ("hello", "chunk", "state", "digest", *(f"log/{lane}" for lane in LANES))
+DOWN = ("receipt", "digest", "command", "answer")
 
 
 @dataclass(frozen=True, slots=True)

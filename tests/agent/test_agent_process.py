@@ -282,7 +282,7 @@ def test_broken_database_ends_the_process_with_one_sentence(unit: Unit) -> None:
     unit.ask("open", box="1", patient="p", actor="a")
     assert agent.wait(CEILING) == 1
     lines = unit.log.read_text().splitlines()
-    assert lines[-1].startswith("Error: the database failed: ")
+    assert lines[-1].startswith("Error: the database is damaged: ")
     assert "Traceback" not in unit.log.read_text()
     assert sum(line.startswith("Error:") for line in lines) == 1
 
@@ -290,7 +290,7 @@ def test_broken_database_ends_the_process_with_one_sentence(unit: Unit) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (lambda unit: unit.state.joinpath("qafila.db").write_bytes(b"x" * 8192), "database failed"),
+        (lambda unit: unit.state.joinpath("qafila.db").write_bytes(b"x" * 8192), "with this key"),
         (lambda unit: _replace(unit, "state", "/proc/qafila"), "$.unit.state: "),
         (lambda unit: _replace(unit, "runtime", "/proc/qafila"), "$.unit.runtime: "),
         (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.consultations import open_consultation
+from agent.consultations import WrongField, open_boxes, open_consultation
 from agent.control import RequestWrong
 from agent.entering import enter
 from agent.manual import NotEntered, measure, remark
@@ -228,6 +228,38 @@ async def test_actor_is_required_and_one_short_line(store: Store, actor: str) ->
     with pytest.raises(RequestWrong, match="actor"):
         await enter(store, asked("weight", "70", actor=actor))
     assert lines(store) == []
+
+
+async def test_patient_read_into_the_field_of_who_acts_is_refused(store: Store) -> None:
+    await store.writer.write(lambda connection: open_consultation(connection, "1", "611-7", "amal"))
+    with pytest.raises(WrongField, match="give who does this") as caught:
+        await enter(store, asked("weight", "70", actor="611-7"))
+    assert "611" not in str(caught.value)
+    assert lines(store) == []
+
+
+@pytest.mark.parametrize(
+    ("box", "patient", "actor", "field"),
+    [
+        ("1", "Aicha B.", "amal", "patient"),
+        ("1", "6111245678901\n", "amal", "patient"),
+        ("1", "6" * 65, "amal", "patient"),
+        ("1", "مريم", "amal", "patient"),
+        ("Box 1", "p1", "amal", "box"),
+        ("1\n", "p1", "amal", "box"),
+        ("1", "p1", "a\nb", "actor"),
+        ("1", "6111245678901", "6111245678901", "actor"),
+    ],
+)
+async def test_consultation_opens_for_ids_only(
+    store: Store, box: str, patient: str, actor: str, field: str
+) -> None:
+    with pytest.raises(WrongField, match=field) as caught:
+        await store.writer.write(
+            lambda connection: open_consultation(connection, box, patient, actor)
+        )
+    assert patient.strip() not in str(caught.value) or patient == "p1"
+    assert open_boxes(store.reader) == []
 
 
 def test_page_has_the_bounds_of_the_table() -> None:

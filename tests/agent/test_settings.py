@@ -49,6 +49,9 @@ WRONG = {
     "$.uplink.port": tuple(
         f"{UNIT}{UPLINK}port = {port}" for port in (0, 65536, -1, 1.5, '"8883"', "true")
     ),
+    "$.uplink.bytes_per_second": tuple(
+        f"{UNIT}{UPLINK}bytes_per_second = {value}" for value in (999, 0, '"20000"', 20000.5)
+    ),
     "$.uplink.keepalive": tuple(f"{UNIT}{UPLINK}keepalive = {value}" for value in (4, 601, '"5"')),
     "$.uplink.tls": (f"{UNIT}{UPLINK}tls = true",),
     "$.uplink.tls.authority": (f'{UNIT}{UPLINK}[uplink.tls]\ncertificate = "/c"\nkey = "/k"',),
@@ -56,6 +59,17 @@ WRONG = {
     "$.uplink.tls.key": (
         f'{UNIT}{UPLINK}[uplink.tls]\nauthority = "/a"\ncertificate = "/c"',
         f'{UNIT}{UPLINK}[uplink.tls]\nauthority = "/a"\ncertificate = "/c"\nkey = "k"',
+    ),
+    "$.retention": (f"retention = 30\n{UNIT}",),
+    "$.retention.days": tuple(
+        f"{UNIT}[retention]\ndays = {days}" for days in (0, -1, 3651, 1.5, '"30"', "false")
+    ),
+    "$.export": (f"export = 3\n{UNIT}",),
+    "$.export.folder": tuple(f"{UNIT}{UPLINK}[export]\nfolder = {at}" for at in ('"stick"', "3")),
+    "$.export.centre_key": (
+        f"{UNIT}[export]",
+        f'{UNIT}[export]\nfolder = "/run/stick"',
+        f'{UNIT}[export]\ncentre_key = "c.pub"',
     ),
     "$.bluetooth": (f"bluetooth = 1\n{UNIT}",),
     "$.bluetooth.radio": tuple(
@@ -109,6 +123,7 @@ def test_wrong_setting_is_named_with_its_path_and_its_remedy(path: str) -> None:
         (f"colour = 1\n{UNIT}", "$.colour"),
         (f"{UNIT}{UPLINK}password = 1", "$.uplink.password"),
         (f"{UNIT}[bluetooth]\nhci = 0", "$.bluetooth.hci"),
+        (f"{UNIT}[retention]\nhours = 1", "$.retention.hours"),
         (f"{UNIT}{DEVICE}{DEVICE}baud = 1", "$.devices[1].baud"),
     ],
 )

@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,8 @@ from click.testing import CliRunner, Result
 from agent import control, status_file
 from agent.cli import cli
 from agent.cli.status import PATIENCE
+from agent.clock import PROJECT_BORN, Stamp
+from agent.known_time import KnownTime
 
 from .test_verdict import FIGURES, WELL
 from .unit import ROOT, Unit, end, run_cli, tables
@@ -233,6 +236,21 @@ def test_running_agent_answers_verdict_first_then_remarks_then_a_table(unit: Uni
     assert lines[1] == "  warning: box1-ecg is unavailable: nothing is plugged in here"
     assert lines[2].startswith("unit ")
     assert "\x1b" not in told.stdout
+
+
+def test_latest_time_known_never_goes_back_and_outlives_a_restart(tmp_path: Path) -> None:
+    """T50: neither a clock that is not synchronised nor one that has fallen back moves it."""
+    known = KnownTime(tmp_path)
+    assert known.latest == PROJECT_BORN
+    noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    known.hear(Stamp("boot", 1, noon, "synchronised"))
+    known.hear(Stamp("boot", 2, noon + timedelta(days=900), "unsynchronised"))
+    told = known.hear(Stamp("boot", 3, noon - timedelta(days=9), "synchronised"))
+    assert known.latest == noon
+    whole: dict[str, Any] = {key: {} for key in ("disk", "store", "uplink", "devices")}
+    moment = {"boottime": 0.0, "wall": 0.0}
+    status_file.write(tmp_path, whole | {"version": 1, "written": moment, "time_known": told})
+    assert KnownTime(tmp_path).latest == noon
 
 
 def test_json_has_the_shape_that_the_page_promises(unit: Unit) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from sqlcipher3 import dbapi2 as sqlite
 
 from agent import supervisor
-from agent.errors import Conflict, StoreBroken, StoreFull
+from agent.errors import Conflict, StoreBroken, StoreDamaged, StoreFull
 from agent.supervisor import keep
 from drivers.errors import Misconfigured, ProtocolFault, Unavailable
 
@@ -156,6 +157,19 @@ async def test_bug_is_logged_with_its_traceback_and_the_child_restarted(
 async def test_broken_store_is_nothing_to_restart_for(broken: Exception) -> None:
     child = Child(broken, None)
     with pytest.raises(StoreBroken, match="the database failed"):
+        await kept(child)
+    assert child.count == 1
+
+
+class _Malformed(sqlite.DatabaseError):
+    """What SQLite raises for a page that can't be read."""
+
+    sqlite_errorcode = sqlite.SQLITE_CORRUPT | 1 << 8
+
+
+async def test_t06_damage_that_a_child_reads_is_nothing_to_restart_for() -> None:
+    child = Child(_Malformed("database disk image is malformed"), None)
+    with pytest.raises(StoreDamaged, match="malformed"):
         await kept(child)
     assert child.count == 1
 

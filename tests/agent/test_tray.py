@@ -17,7 +17,9 @@ from agent.clock import Stamp
 from agent.consultations import BoxBusy, close_consultation, open_boxes, open_consultation
 from agent.sightings import Sightings
 from agent.sink import DeviceSink
-from drivers.base import Device, Measurement, Value
+from drivers.base import Decoded, Device, Measurement, Value
+from drivers.card import decoder
+from tests.contract.cases import CAPTURES, load
 
 from .unit import Unit
 
@@ -214,3 +216,33 @@ async def test_reading_of_a_clock_that_can_not_be_believed_is_given_to_nobody(
     await cuff(store, "1").record(replace(said(121, minute=0.0), clock_trusted=False))
     why = "the device's clock can't be believed, and it may have lain in the device"
     assert where(store) == [(None, why), (None, why)]
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(
+    "capture",
+    [
+        "glucose-meter/date-unknown",
+        "microlife/answer-without-time",
+        "omron-memory/derived-bp6-second-63",
+    ],
+)
+async def test_reading_out_of_a_memory_that_tells_no_time_is_given_to_nobody(
+    store: Store, capture: str
+) -> None:
+    """It may be of whoever sat here yesterday."""
+    case = load(CAPTURES / capture)
+    outcome = decoder(case.driver, case.source)(case.raw, name=case.device)
+    assert isinstance(outcome, Decoded)
+    await opened(store, "1")
+    for reading in outcome.readings:
+        assert reading.device_time is None
+        await cuff(store, "1").record(reading)
+    assert where(store) == [(None, "it lay in the device, and nobody can tell when it was taken")]
+
+
+def test_spot_check_from_storage_is_said_to_lie_in_the_device() -> None:
+    case = load(CAPTURES / "pulse-oximeter" / "qualified-from-storage")
+    outcome = decoder(case.driver)(case.raw, name=None)
+    assert isinstance(outcome, Decoded)
+    assert [each.from_memory for each in outcome.readings] == [True]

@@ -24,10 +24,12 @@ WELL: dict[str, Any] = {
         "confirmed": 12,
         "pending": 0,
         "refused": 0,
+        "lost": 0,
         "lanes": {"clinical": {"oldest_pending": None}, "urgent": {"oldest_pending": None}},
         "tray": 0,
         "quarantined": {"frames": 0, "reasons": {}},
         "alarms": [],
+        "damage": [],
     },
     "uplink": {
         "state": "connected",
@@ -57,11 +59,68 @@ def alarm(last_seen: str) -> list[dict[str, Any]]:
     return [{"code": "receipt-x", "detail": detail, "last_seen": last_seen, "count": 3}]
 
 
+STICK = {
+    "state": "whole",
+    "detail": "",
+    "whole_seconds": 4,
+    "files": 3,
+    "pending": 2,
+    "lacking": 0,
+    "lacking_bytes": 0,
+}
+
+
+def stick(**changes: object) -> dict[str, Any]:
+    return STICK | changes
+
+
 REMARKS = [
+    ({"export": stick()}, None, ""),
+    ({"export": stick(state="none", whole_seconds=None), "store__pending": 2}, None, ""),
+    (
+        {"export": stick(state="asking", detail="it is full")},
+        Level.WARNING,
+        "the stick asks for somebody: it is full",
+    ),
+    (
+        {"export": stick(state="misconfigured", detail="copy central.pub"), "store__pending": 2},
+        Level.WARNING,
+        "the stick asks for somebody: copy central.pub",
+    ),
+    (
+        {
+            "export": stick(state="unavailable", detail="plug it in", whole_seconds=DAY * 2),
+            "store__pending": 2,
+        },
+        Level.WARNING,
+        "what waits is on one disk only, for 2 days: plug it in",
+    ),
+    (
+        {"export": stick(state="unavailable", whole_seconds=DAY), "store__pending": 2},
+        None,
+        "",
+    ),
+    ({"export": stick(state="unavailable", whole_seconds=DAY * 2)}, None, ""),
+    (
+        {
+            "export": stick(state="waiting", whole_seconds=None),
+            "store__pending": 2,
+            "store__lanes__clinical__oldest_pending": "2026-11-19T02:03:00Z",
+        },
+        Level.WARNING,
+        "what waits is on one disk only, for 3 days: waiting",
+    ),
     ({}, None, ""),
     ({"disk__free": (1 << 30) - 1}, Level.WARNING, "the disk is nearly full: 1023 MiB are left"),
     ({"disk__free": 1 << 30}, None, ""),
-    ({"disk__free": (64 << 20) - 1}, Level.CRITICAL, "the disk is full, readings can't be saved"),
+    ({"disk__free": (64 << 20) - 1}, Level.CRITICAL, "the disk is all but full: free some space"),
+    ({"disk__accepts": False}, Level.CRITICAL, "the disk is full, readings are refused: free some"),
+    ({"disk": {"free": 900 << 20, "size": 8 << 30}}, None, ""),
+    ({"disk": {"free": 100 << 20, "size": 2 << 30}}, Level.WARNING, "100 MiB are left"),
+    ({"disk": {"free": 30 << 20, "size": 2 << 30}}, Level.WARNING, "30 MiB are left"),
+    ({"disk": {"free": 20 << 20, "size": 2 << 30}}, Level.CRITICAL, "all but full"),
+    ({"disk__files": 1000, "disk__files_free": 99}, Level.WARNING, "no more than 99 further files"),
+    ({"disk__files": 0, "disk__files_free": 0}, None, ""),
     ({"disk__free": 64 << 20}, Level.WARNING, "64 MiB are left"),
     (
         {"store__quarantined": {"frames": 2, "reasons": {"Too short.": 1, "Too long.": 1}}},
@@ -179,7 +238,7 @@ def test_worst_remark_comes_first_and_gives_the_level() -> None:
     verdict = judge(status(store__refused=1, disk__free=0), 1.0, Daemon.RUNNING)
     assert verdict.level is Level.CRITICAL
     assert [level for level, _ in verdict.remarks] == [Level.CRITICAL, Level.WARNING]
-    assert "the disk is full" in verdict.line
+    assert "the disk is all but full" in verdict.line
     assert "refused" not in verdict.line
 
 

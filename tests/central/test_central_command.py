@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import uuid
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +20,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 import central
 from central import report
 from central.cli import main
-from central.keys import load_key, load_public_key
+from central.keys import load_key, load_public_key, load_sealing_key
 from central.ledger import Ledger
 from central.store import open_store
+from sync.contract.entries import Entry
+from sync.contract.sealed import seal_file
 
 from .listener import CEILING, Listener
 from .twin import Twin, cut, new_line, record_id
@@ -101,11 +104,42 @@ def test_init_makes_a_centre_that_only_its_owner_can_read(place: Path) -> None:
     assert modes == {
         "central.db": 0o600,
         "central.key": 0o400,
+        "central-seal.key": 0o400,
         "central.pub": 0o444,
         "central.toml": 0o600,
     }
     secret, public = load_key(place), load_public_key(place / "central.pub")
     assert secret.public_key().public_bytes_raw() == public.public_bytes_raw()
+    sealing = load_sealing_key(place).public_key()
+    second = sealing.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    assert (place / "central.pub").read_bytes().endswith(second)
+
+
+def test_import_says_what_was_taken_and_what_was_not(
+    place: Path, unit: Twin, tmp_path: Path
+) -> None:
+    """C-10.7: exit 1 with a remedy for each; a stick that holds nothing is refused."""
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    assert "name the folder that qafila export was given" in refused("import", place, stick)
+    unit.write(new_line())
+    up = stick / "qafila" / "v1" / unit.unit / "up"
+    up.mkdir(parents=True)
+    channels = {"up/hello": unit.hello(), "up/log/clinical": unit.batch(1, 1)}
+    entries = [Entry(channel, message.payload) for channel, message in channels.items()]
+    sealed = seal_file(entries, b"", unit.key, load_sealing_key(place).public_key())
+    (up / "0000000001.sealed").write_bytes(sealed)
+    said = done("import", place, stick)
+    assert f"{unit.unit}: 1 files read, 1 records new here, 2 receipts written" in said
+    (up / "0000000002.sealed").write_bytes(sealed[:-1])
+    said = refused("import", place, stick)
+    assert "0 records new here" in said
+    assert "1 refused (signature): changed since it was signed: export it again" in said
+    assert "not everything on it was taken" in said
+    (place / "central-seal.key").chmod(0o444)
+    assert "can be read by others" in refused("import", place, stick)
+    (place / "central-seal.key").unlink()
+    assert "bring it back from a backup" in refused("import", place, stick)
 
 
 def test_init_leaves_an_existing_centre_alone(place: Path) -> None:
@@ -212,6 +246,7 @@ def test_status_tells_lanes_counts_and_refusals(place: Path, unit: Twin) -> None
         "refused": 1,
         "lost": 0,
         "backed_up_through": None,
+        "closed": False,
     }
     assert (shown["records"], shown["blobs_complete"], shown["blobs_incomplete"]) == (3, 2, 1)
     assert shown["refused_records"] == {"unreadable": 1}
@@ -221,6 +256,27 @@ def test_status_tells_lanes_counts_and_refusals(place: Path, unit: Twin) -> None
     assert f"clinical of {unit.epoch}: 4 of 4, taken 3, refused 1, lost 0" in text
     assert "refused records: unreadable 1" in text
     assert "senders not enrolled: unit 1" in text
+
+
+def test_status_tells_what_a_damaged_unit_will_never_send(place: Path, unit: Twin) -> None:
+    """C-9.12: in words and in figures."""
+    fill(place, unit)
+    old, unit.epoch, unit.lanes = unit.epoch, str(uuid.uuid4()), {}
+    closed = {"epoch": old, "lane": "clinical", "through": 9, "lost": [[3, 4], [7, 8]]}
+    film = json.loads(done("status", place, "--json"))["units"][0]["blobs_incomplete"]
+    with closing(open_store(place)) as store:
+        blob = store.blobs.incomplete(unit.unit, 1)[0].sha256.hex()
+        gone = new_line("blob-lost", **{"blob-lost": {"sha256": blob, "reason": "damaged"}})
+        unit.write(new_line("epoch-closed", **{"epoch-closed": closed}), gone, lane="background")
+        Ledger(store).commit([unit.batch(1, 2, "background")])
+    text = done("status", place)
+    line = (
+        f"clinical of {old}: 4 of 4, taken 3, refused 1, lost 2, closed: its database was damaged"
+    )
+    assert line in text
+    assert f"{film} incomplete (1 of them for ever)" in text
+    (shown,) = json.loads(done("status", place, "--json"))["units"]
+    assert [each["closed"] for each in shown["lanes"] if each["epoch"] == old] == [True]
 
 
 def test_export_writes_records_and_complete_blobs_within_its_target(
@@ -263,7 +319,8 @@ def test_backup_is_a_centre_that_can_be_restored(place: Path, unit: Twin, tmp_pa
     assert "new file name" in refused("backup", place, copy / "central.db")
     before = report.status(copy).central_epoch
     assert list(report.records(copy)) == list(report.records(place))
-    assert report.status(place).units[0].lanes[0].backed_up_through == 4
+    (lane,) = report.status(place).units[0].lanes
+    assert (lane.through, lane.backed_up_through) == (4, 2), "the third's picture is not whole"
     assert stat.S_IMODE((copy / "central.db").stat().st_mode) == 0o600
     assert [path.name for path in copy.iterdir()] == ["central.db"]
     said = done("restored", copy)

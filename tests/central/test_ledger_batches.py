@@ -237,6 +237,54 @@ def test_lost_record_settles_its_seq(ledger: Ledger, twin: Twin, folder: Path) -
     assert (lanes["clinical"].taken, lanes["clinical"].lost) == (2, 1)
 
 
+def closing_line(epoch: str, through: int, *lost: tuple[int, int]) -> bytes:
+    said = {"epoch": epoch, "lane": "clinical", "through": through, "lost": lost}
+    return new_line("epoch-closed", **{"epoch-closed": said})
+
+
+def test_closed_epoch_counts_what_never_comes_and_takes_what_does(
+    ledger: Ledger, twin: Twin, folder: Path
+) -> None:
+    """C-4.8, C-9.12: in several records, and whatever comes first."""
+    twin.write(*(new_line() for _ in range(6)))
+    old = twin.epoch
+    take(ledger, twin.batch(1, 2))
+    new = Twin(key=twin.key)
+    new.write(closing_line(old, 6, (2, 3)), closing_line(old, 6, (5, 6)), lane="background")
+    take(ledger, new.batch(1, 1, "background"), new.batch(2, 2, "background"))
+    assert (closed_lane(folder, old).lost, closed_lane(folder, old).through) == (3, 2)
+    late = take(ledger, twin.batch(3, 3))
+    assert [each.through for each in late] == [3]
+    assert closed_lane(folder, old).lost == 2
+    take(ledger, new.batch(1, 1, "background"))
+    assert closed_lane(folder, old).lost == 2
+
+
+def closed_lane(folder: Path, epoch: str) -> report.LaneReport:
+    (unit,) = report.status(folder).units
+    (lane,) = (each for each in unit.lanes if each.epoch == epoch)
+    assert lane.closed
+    return lane
+
+
+def test_closing_that_can_not_be_is_refused_alone(ledger: Ledger, twin: Twin) -> None:
+    """C-9.12."""
+    other = str(uuid.uuid4())
+    twin.write(
+        closing_line(twin.epoch, 3),
+        closing_line("x", 3),
+        closing_line(other, 3, (2, 4)),
+        closing_line(other, 3, (3, 3), (1, 1)),
+        new_line("epoch-closed"),
+        new_line("blob-lost", **{"blob-lost": {"sha256": "ab", "reason": "x"}}),
+        new_line(),
+    )
+    (found,) = take(ledger, twin.batch(1, 7))
+    assert found.through == 7
+    codes = [each.code for each in found.refused]
+    assert codes == ["conflict", *["unreadable"] * 5]
+
+
 def test_lost_record_at_the_head_is_chained_to_by_what_follows(
     ledger: Ledger, twin: Twin, folder: Path
 ) -> None:

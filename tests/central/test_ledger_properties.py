@@ -160,10 +160,21 @@ RANGES = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 3)), max_size=12
 )
 
 
-@given(through=st.integers(0, 50), settled=RANGES, chance=st.randoms(), offered=st.integers(1, 80))
+@given(
+    through=st.integers(0, 50),
+    settled=RANGES,
+    chance=st.randoms(),
+    offered=st.integers(1, 80),
+    spoken=st.integers(0, 500),
+)
 def test_receipt_never_says_more_than_is_settled_nor_hides_a_refusal(
-    through: int, settled: tuple[tuple[int, int], ...], chance: random.Random, offered: int
+    through: int,
+    settled: tuple[tuple[int, int], ...],
+    chance: random.Random,
+    offered: int,
+    spoken: int,
 ) -> None:
+    """C-7.4; and what is settled no longer is said to be missing, however high it stood."""
     ahead = tuple((first + through + 2, last + through + 2) for first, last in settled)
     known = [*range(1, through + 1), *(s for a, b in ahead for s in range(a, b + 1))]
     refused = [Refusal(seq=seq, code="x", reason="") for seq in known if chance.random() < 0.7]
@@ -172,7 +183,9 @@ def test_receipt_never_says_more_than_is_settled_nor_hides_a_refusal(
     def refused_to(last: int, most: int) -> list[Refusal]:
         return [each for each in refused if each.seq <= last][:most]
 
-    said = outline(through, ahead[:MISSING_MAX], refused_to, ())
+    said = outline(through, ahead[:MISSING_MAX], refused_to, (), spoken=spoken)
+    if len(ahead) < MISSING_MAX and len(refused) <= REFUSED_MAX:
+        assert said.last >= spoken
     held = ((1, said.last),) if said.last else ()
     told = {s for a, b in minus(held, said.missing) for s in range(a, b + 1)}
     assert told == {seq for seq in known if seq <= said.last}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import uuid
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -161,6 +162,22 @@ def test_backed_up_through_is_told_once_a_backup_was_made(
     back_up(folder, tmp_path / "copy.db")
     receipt = receipt_of(ledger, twin.batch(2, 2))
     assert (receipt.through, receipt.backed_up_through) == (2, 1)
+
+
+def test_backup_counts_a_record_only_with_its_picture(
+    ledger: Ledger, twin: Twin, folder: Path, tmp_path: Path
+) -> None:
+    """C-7.7: a unit may delete the picture as well, and the copy must not be without it."""
+    picture = os.urandom(40_000)
+    twin.write(new_line(), new_line(blobs=[(picture, "original")]), new_line())
+    chunks = [twin.chunk(each) for each in cut(picture)]
+    ledger.commit([twin.batch(1, 3), *chunks[:-1]])
+    back_up(folder, tmp_path / "first.db")
+    receipt = receipt_of(ledger, twin.hello())
+    assert (receipt.through, receipt.backed_up_through) == (3, 1)
+    ledger.commit(chunks)
+    back_up(folder, tmp_path / "second.db")
+    assert receipt_of(ledger, twin.hello()).backed_up_through == 3
 
 
 def test_restored_centre_takes_a_new_epoch_and_says_what_it_lacks(

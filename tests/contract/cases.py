@@ -88,11 +88,6 @@ def held_to(rule: str) -> list[str]:
     return [driver for driver in DRIVERS if card(driver).rules.get(rule) == "done"]
 
 
-def linked() -> list[str]:
-    """The drivers that read a device; the others have a codec only."""
-    return [driver for driver in DRIVERS if card(driver).transport != "none"]
-
-
 def codec(driver: str) -> ModuleType:
     return import_module(f"{DRIVERS[driver]}.codec")
 

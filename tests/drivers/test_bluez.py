@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,6 +121,22 @@ async def test_passkey_is_refused_where_nobody_is_there_or_nobody_answers(
         assert await world.ask(who, "RequestPasskey", "o", cuff) == REJECTED
 
 
+async def test_refusal_is_told_once_and_for_its_device_alone(
+    world: World, stack: BluezStack
+) -> None:
+    """BlueZ lets the subscription hang that needs a bond: this is how the radio hears of it."""
+    cuff, who = world.device(CUFF), client(stack)
+    assert not stack.refused(CUFF)
+    assert await world.ask(who, "RequestConfirmation", "ou", cuff, 1) == REJECTED
+    assert stack.refused(CUFF)
+    assert not stack.refused(CUFF)
+    assert await world.ask(who, "RequestConfirmation", "ou", cuff, 1) == REJECTED
+    assert not stack.refused(OTHER)
+    async with stack.expecting(CUFF, nobody):
+        assert await world.ask(who, "RequestConfirmation", "ou", cuff, 1) is None
+    assert not stack.refused(CUFF)
+
+
 async def test_person_is_asked_no_more_once_bluez_has_cancelled(
     world: World, stack: BluezStack
 ) -> None:
@@ -195,6 +212,21 @@ async def test_service_is_restarted_where_that_is_permitted_and_else_a_remedy_is
     world.permits = False
     with pytest.raises(NotPossible, match=r"may not restart it.*systemctl restart bluetooth"):
         await stack.climb(Step.RESTART_SERVICE)
+
+
+async def test_bluez_that_was_restarted_is_noticed_by_the_next_look(address: str) -> None:
+    """It has forgotten our scan and our agent, and its adapter is called as before."""
+    async with AsyncExitStack() as life:
+        before = await life.enter_async_context(small_bluez(address))
+        async with open_stack(address) as stack:
+            assert await stack.adapter() == "hci0"
+            await life.aclose()
+            async with small_bluez(address) as after:
+                with pytest.raises(Unavailable, match="stopped or restarted"):
+                    await stack.adapter()
+                async with open_stack(address) as anew:
+                    assert await anew.adapter() == "hci0"
+                    assert before.agent == after.agent is not None
 
 
 async def test_bus_without_bluez_says_that_the_service_does_not_run(address: str) -> None:

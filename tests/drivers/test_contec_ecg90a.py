@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from datetime import datetime
@@ -148,7 +149,8 @@ def test_patient_of_the_header_is_neither_in_the_object_nor_in_the_reading() -> 
         assert secret not in blob.content
         assert secret.decode() not in repr(measurement)
     instance = read(blob.content)
-    assert (instance.PatientName, instance.PatientID, instance.PatientSex) == ("", "", "")
+    assert (instance.PatientName, instance.PatientSex) == ("", "")
+    assert re.fullmatch(r"qafila-[0-9a-f]{32}", instance.PatientID)
 
 
 def test_clock_that_says_no_date_is_flagged_and_never_repaired() -> None:

@@ -457,3 +457,15 @@ def test_time_of_the_unit_is_given_only_where_it_can_be(monkeypatch: pytest.Monk
     assert unit_time() == NOON
     Wall.year_now = 1970
     assert unit_time() is None
+
+
+async def test_record_that_cannot_be_is_told_of_once_however_often_the_cuff_tells_it() -> None:
+    wrong = cuff.record((128, 84, 66), NOON)[:4] + b"\x0d" + bytes(5)  # a month 13
+    answers = cuff.pieces(cuff.answer([MEMORY[0], wrong]))
+    driver, sink = Dialogue("device", MICROLIFE, lambda: None, BRIEF), MemorySink()
+    for number in (1, 2, 3):
+        device = Device(lambda word: answers if word == microlife.GIVE_ALL else (), sink=sink)
+        await driver.run(device, sink)
+        assert len(sink.recorded) == number
+        assert len(sink.quarantined) == len(answers)
+    assert sink.unsettled == set()

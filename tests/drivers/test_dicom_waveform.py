@@ -139,10 +139,15 @@ def test_only_measured_leads_are_named_and_a_doubtful_one_is_said() -> None:
     assert [channel.get("ChannelStatus") for channel in channels] == [None, "QUESTIONABLE"]
 
 
-def test_patient_is_opaque_or_empty_and_has_no_name() -> None:
+def test_patient_is_opaque_and_has_no_name() -> None:
     named = read(ecg_object(three_leads(), acquired=NOON, device=DEVICE, patient_id="0198c6a1"))
-    blank = read(ecg_object(three_leads(), acquired=NOON, device=DEVICE))
-    assert (named.PatientID, blank.PatientID) == ("0198c6a1", "")
+    blank, again, later = (
+        read(ecg_object(three_leads(), acquired=when, device=DEVICE)).PatientID
+        for when in (NOON, NOON, NOON + timedelta(seconds=1))
+    )
+    assert named.PatientID == "0198c6a1"
+    assert blank.startswith("qafila-")
+    assert blank == again != later
     assert (named.PatientName, named.PatientBirthDate, named.PatientSex) == ("", "", "")
 
 

@@ -19,6 +19,7 @@ from tests.drivers.ble_room import (
     CUFF_ADDRESS,
     FRAMES,
     OTHER_ADDRESS,
+    PATIENCE,
     Room,
     cuff,
     furnished_room,
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
 
 JUST_WORKS = replace(CUFF, security=Security.JUST_WORKS)
 PASSKEY = replace(CUFF, security=Security.PASSKEY)
+
+
+class Refusing(LabStack):
+    """Has said no to every device, as our agent of BlueZ does while no person is pairing it."""
+
+    def refused(self, address: str) -> bool:
+        return address == CUFF_ADDRESS
 
 
 @pytest.fixture
@@ -83,6 +91,26 @@ async def test_device_that_demands_a_bond_is_read_after_a_person_has_paired_it(
             await device.measure(FRAMES[count])
             await until(lambda count=count: len(sink.recorded) == count + 1)  # type: ignore[misc]
     assert [reading.raw for reading in sink.recorded] == FRAMES[:4]
+
+
+async def test_subscription_that_hangs_since_a_pairing_was_refused_asks_for_a_person(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As BlueZ does it: no error comes back, only our agent has heard of the pairing."""
+
+    async def hang(*_: object, **__: object) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(room.backends.client, "start_notify", hang)
+    stack = Refusing(room.backends.client.device)  # type: ignore[attr-defined]
+    device, sink = await room.device(CUFF), MemorySink()
+    radio = room.radio(replace(PATIENCE, connect=1.0), stack)
+    run = asyncio.create_task(radio.run({CUFF_ADDRESS: cuff(sink)}))
+    await device.measure(FRAMES[0])
+    await until(lambda: bool(sink.reports) and sink.reports[-1][0] == "needs-pairing")
+    assert device.visits == 1
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
 
 
 async def test_passkey_on_the_display_is_asked_of_a_person(room: Room, stack: LabStack) -> None:

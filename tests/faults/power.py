@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlcipher3 import dbapi2 as sqlite
@@ -23,7 +24,7 @@ from agent.store import settling
 from sync.contract.batch import link
 from tests.faults.disk import ROOT, VolatileDisk
 from tests.faults.feed import Written
-from tests.faults.scribe import LANE, Code, State, open_scribe
+from tests.faults.scribe import LANE, Code, State, open_scribe, purge_some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,10 +36,19 @@ OPERATIONS = {
     State.BORN: 420,
     State.INGESTING: 4000,
     State.DRAINING: 4000,
+    State.PURGING: 6000,
     State.MIGRATING: 700,
 }
 """At which operation that changes the disk the power goes, at the latest."""
 _CEILING = 60.0
+_SOUND = (
+    "SELECT sum(last) = (SELECT count(*) FROM identity) FROM lane",
+    "SELECT sum(last - aged) = (SELECT count(*) FROM record) FROM lane",
+    "SELECT sum(aged) = (SELECT count(*) FROM anchor) FROM lane",
+    "SELECT count(*) = (SELECT coalesce(sum(refs), 0) FROM blob) FROM record_blob",
+    "SELECT count(*) = count(kind) FROM record_blob LEFT JOIN record USING (epoch, lane, seq)",
+    "SELECT count(*) = 0 FROM record LEFT JOIN raw ON sha256 = raw_sha256 WHERE sha256 IS NULL",
+)
 _BETWEEN = 0.04
 """Seconds, at the most, between two looks of `cut_often`."""
 
@@ -49,6 +59,7 @@ class Ledger:
 
     acknowledged: list[Written] = field(default_factory=list)
     settled: int = 0
+    may_go: int = 0
 
     def hear(self, line: str) -> None:
         """Note down what the process said; a line that the cut tore does not count."""
@@ -59,10 +70,17 @@ class Ledger:
             self.acknowledged.append(Written.read(words))
         elif said == "settled":
             self.settled = int(words[0])
+        elif said == "may-go":
+            self.may_go = int(words[0])
+
+    @property
+    def wanted(self) -> list[Written]:
+        """What must be there: the scribe takes a few at a time, so the first are the lowest."""
+        return self.acknowledged[self.may_go :]
 
     def copy(self) -> Ledger:
         """What is known by now, while more is heard."""
-        return Ledger(list(self.acknowledged), self.settled)
+        return replace(self, acknowledged=list(self.acknowledged))
 
 
 @dataclass(frozen=True)
@@ -223,13 +241,18 @@ def _said(disk: VolatileDisk) -> str:
 
 def judge(folder: Path, ledger: Ledger, state: State, seed: int) -> Outcome:
     """Boot from what the cut left, and count."""
-    wanted, found, broken = ledger.acknowledged, [], ""
+    wanted, found, broken = ledger.wanted, [], ""
     try:
         with closing(open_scribe(folder)) as store:
             settled = settling.load(store.reader, "centre", store.epoch, LANE)
         if settled is None or settled.through < ledger.settled:
             broken = "a receipt that was applied is forgotten"
         found = examine(folder)
+        if state is State.PURGING:
+            asyncio.run(go_on_purging(folder))
+            assert set(ledger.acknowledged[ledger.settled :]) <= {
+                each for each, _ in examine(folder)
+            }
     except (StoreError, sqlite.Error, AssertionError, OSError) as error:
         broken = str(error) or repr(error)
     ids = [record for _, record in found]
@@ -252,16 +275,32 @@ def examine(folder: Path) -> list[tuple[Written, str]]:
         assert reader.execute("PRAGMA cipher_integrity_check").fetchall() == []
         blobs = _blobs(reader)
         found: list[tuple[Written, str]] = []
-        head = bytes(32)
-        for record, line, before, after in reader.execute(
-            "SELECT record_id, line, prev_hash, hash FROM record WHERE lane = ? ORDER BY seq",
+        for seq, record, line, before, after in reader.execute(
+            "SELECT seq, record_id, line, prev_hash, hash FROM record WHERE lane = ? ORDER BY seq",
             (LANE,),
         ):
-            assert found == [] or bytes(before) == head, "the chain is broken"
-            head = link(bytes(before), bytes(line))
-            assert head == bytes(after), "the chain does not fit a line"
+            behind = settling.hash_at(reader, store.epoch, LANE, seq - 1)
+            assert bytes(before) == behind, "the chain is broken"
+            assert link(bytes(before), bytes(line)) == bytes(after), "the chain is not of this line"
             found.append((told(bytes(line), blobs), record))
+        _check_rest(reader)
         return found
+
+
+def _check_rest(reader: Connection) -> None:
+    """What left, left its hash and its id; nothing refers to what is gone."""
+    assert reader.execute("PRAGMA foreign_key_check").fetchall() == []
+    for sql in _SOUND:
+        assert reader.execute(sql).fetchone() == (1,), sql
+
+
+async def go_on_purging(folder: Path) -> None:
+    """Let the next start end what the cut interrupted."""
+    with closing(open_scribe(folder)) as store:
+        await purge_some(store, 10_000)
+        await purge_some(store, 20_000)
+        (unowned,) = store.reader.execute("SELECT count(*) FROM blob WHERE refs = 0").fetchone()
+        assert unowned == 0, "content that nobody refers to was left"
 
 
 def told(line: bytes, blobs: dict[str, str]) -> Written:

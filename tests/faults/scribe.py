@@ -3,7 +3,8 @@
     python -m tests.faults.scribe FOLDER STATE CODE SEED
 
 It says `ok RAW VALUE BLOBS…` once `record()` returned, `settled N` once a receipt was applied,
-and `idle` once nothing moves any more. CODE is the code as it is, or one of its mutants.
+`may-go N` before retention deletes, and `idle` once nothing moves any more. CODE is the code as
+it is, or one of its mutants.
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ import random
 import sys
 import traceback
 import uuid
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from agent.clock import now
-from agent.store import schema, settling
+from agent.store import purge, schema, settling
 from agent.store import store as store_module
 from agent.store.connection import open_writer
+from agent.store.retention import Retention
 from agent.store.store import Store
 from agent.store.writer import Writer
-from sync.contract.receipt import Receipt
+from sync.contract.receipt import Held, Receipt
 from tests.faults.feed import take_reading, written
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
+    from agent.clock import Stamp
     from agent.store.connection import Connection
 
 UNIT, KEY, LANE = "test-01", "5a" * 48, "clinical"
@@ -50,6 +54,7 @@ class State(StrEnum):
     IDLE = "idle"
     INGESTING = "ingesting"
     DRAINING = "draining"
+    PURGING = "purging"
     MIGRATING = "migrating"
 
 
@@ -60,6 +65,7 @@ class Code(StrEnum):
     SYNCHRONOUS_NORMAL = "synchronous-normal"
     SAYS_SO_BEFORE_COMMIT = "says-so-before-commit"
     MIGRATES_IN_PIECES = "migrates-in-pieces"
+    PURGES_WHAT_IS_PENDING = "purges-what-is-pending"
 
 
 class SaysSoBeforeCommit(Writer):
@@ -88,6 +94,8 @@ def break_code(code: Code) -> None:
         patch.object(store_module, "open_writer", open_carelessly).start()
     if code is Code.SAYS_SO_BEFORE_COMMIT:
         patch.object(store_module, "Writer", SaysSoBeforeCommit).start()
+    if code is Code.PURGES_WHAT_IS_PENDING:
+        patch.object(purge, "may_go", lambda *_: sys.maxsize).start()
 
 
 def learn_migration(code: Code = Code.AS_IT_IS) -> None:
@@ -119,12 +127,19 @@ async def record_some(store: Store, chance: random.Random, name: str) -> None:
     await asyncio.gather(*(record(number) for number in range(len(takes))))
 
 
-async def settle_some(store: Store, central_epoch: str, serial: int) -> None:
-    """Apply a receipt for all that is there."""
+async def settle_some(store: Store, central_epoch: str, serial: int, but: int = 0) -> int:
+    """Apply a receipt for all that is there, but the newest few; give the last seq settled."""
     state = settling.load(store.reader, "centre", store.epoch, LANE)
     assert state
-    head = settling.hash_at(store.reader, store.epoch, LANE, state.last)
+    through = state.last - but
+    head = settling.hash_at(store.reader, store.epoch, LANE, through)
     assert head
+    rows = store.reader.execute(
+        "SELECT DISTINCT sha256, size FROM blob JOIN record_blob USING (sha256) "
+        "WHERE seq > ? AND seq <= ? LIMIT 64",
+        (state.through, through),
+    )
+    whole = [Held(sha256=sha256.hex(), size=size, have=((0, size - 1),)) for sha256, size in rows]
     outbox = store.outbox("centre")
     hello = await outbox.hello(str(uuid.uuid4()))
     receipt = Receipt(
@@ -133,13 +148,27 @@ async def settle_some(store: Store, central_epoch: str, serial: int) -> None:
         unit=UNIT,
         epoch=store.epoch,
         lane=LANE,
-        through=state.last,
+        through=through,
         head_hash=head.hex(),
-        last=state.last,
+        last=through,
+        chunks=tuple(whole),
         answers=hello.session,
     )
     await outbox.settle(receipt)
-    say("settled", str(state.last))
+    say("settled", str(through))
+    return through
+
+
+async def purge_some(store: Store, days: int) -> None:
+    """Assign every reading, let a few days go by, and let go of what is old and settled."""
+    sql = "UPDATE tray SET assigned_by = 'nurse'"
+    await store.writer.write(lambda connection: connection.execute(sql))
+
+    def later() -> Stamp:
+        stamp = now()
+        return replace(stamp, mono_ns=stamp.mono_ns + days * 86_400_000_000_000)
+
+    await Retention(store, "centre", 1, sample=later).sweep()
 
 
 async def work(folder: Path, state: State, seed: int) -> None:
@@ -152,6 +181,10 @@ async def work(folder: Path, state: State, seed: int) -> None:
         await record_some(store, chance, f"{seed}-{turn}")
         if state is State.DRAINING:
             await settle_some(store, central_epoch, turn + 1)
+        if state is State.PURGING:
+            settled = await settle_some(store, central_epoch, turn + 1, but=_AT_ONCE)
+            say("may-go", str(settled))
+            await purge_some(store, 2 * turn)
     store.close()
     store = open_scribe(folder)
     say("idle")

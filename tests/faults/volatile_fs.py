@@ -5,8 +5,8 @@
 BACKING holds what is durable: it is read at the start, and written at the cut and at no other
 time. CONTROL is a Unix socket, one command a connection: `cut SEED`, `cut-at N SEED` (at the
 N-th operation that changes anything), `image FOLDER SEED` (what a cut would leave, written
-there; nothing ends), `fail fsync EIO`, `fail write ENOSPC`, `full`, `lie`
-(fsync says yes and does nothing), `heal`. After a cut the process ends with status 9.
+there; nothing ends), `fail fsync EIO`, `fail write ENOSPC`, `full`, `room BYTES` (so much is
+free), `lie` (fsync says yes and does nothing), `heal`. After a cut the process ends with status 9.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class VolatileFs(Operations):  # type: ignore[misc] # mfusepy carries no types
                 self.failing[what] = getattr(errno, name)
             case ["full"]:
                 self.limit = self.disk.used()
+            case ["room", count]:
+                self.limit = self.disk.used() + int(count)
             case ["lie"]:
                 self.fsync_is = Fsync.LYING
             case ["heal"]:
@@ -108,7 +110,10 @@ class VolatileFs(Operations):  # type: ignore[misc] # mfusepy carries no types
             file = self.file(path)
             size = len(file.live)
             mode = stat.S_IFREG | file.mode
-            return common | {"st_mode": mode, "st_nlink": 1, "st_size": size}
+            blocks = -(-size // 4096) * 8
+            return common | {
+                "st_mode": mode, "st_nlink": 1, "st_size": size, "st_blocks": blocks
+            }  # fmt: skip
 
     def readdir(self, path: str, _fh: int) -> list[str]:
         with self.guard:
@@ -149,6 +154,13 @@ class VolatileFs(Operations):  # type: ignore[misc] # mfusepy carries no types
                 raise FuseOSError(errno.ENOSPC)
             file.resize(length)
             return 0
+
+    def fallocate(self, path: str, mode: int, offset: int, length: int, fh: int) -> int:
+        if mode:
+            raise FuseOSError(errno.EOPNOTSUPP)
+        with self.guard:
+            size = len(self.file(path).live)
+        return self.truncate(path, max(size, offset + length), fh)
 
     def fsync(self, path: str, _datasync: int, _fh: int) -> int:
         with self.guard:

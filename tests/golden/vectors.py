@@ -8,12 +8,16 @@ from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from sync.contract.batch import Batch, encode_batch, gather
+from sync.contract.batch import Batch, chain, encode_batch, gather
 from sync.contract.chunk import Chunk, encode_chunk
+from sync.contract.digest import Answer, Question, digest, encode_answer, encode_question
+from sync.contract.entries import Entry, encode_receipts
 from sync.contract.envelope import Codec, key_id
 from sync.contract.hello import Hello, encode_hello
 from sync.contract.receipt import Receipt, encode_receipt
+from sync.contract.sealed import seal_file
 
 FOLDER = Path(__file__).parent
 INPUTS = tomllib.loads((FOLDER / "vectors.toml").read_text("utf-8"))
@@ -23,8 +27,10 @@ KEYS = {
 }
 UNIT, CENTRE = KEYS["unit"], KEYS["centre"]
 PUBLIC = {key_id(key.public_key()): key.public_key() for key in KEYS.values()}
-SIGNED = ("batch-plain", "batch-zstd", "hello", "receipt")
-NAMES = (*SIGNED, "chunk")
+SIGNED = ("batch-plain", "batch-zstd", "hello", "receipt", "question", "answer")
+NAMES = (*SIGNED, "chunk", "receipts")
+SEALING = X25519PrivateKey.from_private_bytes(bytes.fromhex(INPUTS["sealed"]["seed"]))
+SLIP = INPUTS["sealed"]["slip"].encode()
 
 
 def golden(name: str) -> bytes:
@@ -65,6 +71,36 @@ def receipt() -> Receipt:
     return msgspec.convert(INPUTS["receipt"], Receipt)
 
 
+def entries() -> tuple[Entry, ...]:
+    """What the sealed file carries: the other vectors."""
+    return tuple(Entry(*each) for each in _carried())
+
+
+def _carried() -> list[tuple[str, bytes]]:
+    named = INPUTS["sealed"]["entries"]
+    return [(channel, golden(name)) for channel, name in named]
+
+
+def sealed() -> bytes:
+    """A sealed file as the code makes it now: another one each time, since HPKE draws a key."""
+    return seal_file(entries(), SLIP, UNIT, SEALING.public_key())
+
+
+def question() -> Question:
+    """The question; its second stretch is the batch."""
+    whole = batch()
+    leaves = chain(bytes.fromhex(whole.header.prev_hash), whole.lines)
+    own = digest(leaves).hex()
+    of = INPUTS["question"]
+    stretches = [each | {"digest": each["digest"] or own} for each in of["stretches"]]
+    return msgspec.convert(of | {"stretches": stretches}, Question)
+
+
+def answer() -> Answer:
+    """The answer."""
+    return msgspec.convert(INPUTS["answer"], Answer)
+
+
 def made() -> dict[str, bytes]:
     """Every vector as the code makes it now."""
     return {
@@ -72,13 +108,16 @@ def made() -> dict[str, bytes]:
         "batch-zstd": encode_batch(batch(), UNIT, Codec.ZSTD),
         "hello": encode_hello(hello(), UNIT),
         "receipt": encode_receipt(receipt(), CENTRE),
+        "question": encode_question(question(), UNIT, Codec.PLAIN),
+        "answer": encode_answer(answer(), CENTRE),
         "chunk": encode_chunk(chunk()),
+        "receipts": encode_receipts([encode_receipt(receipt(), CENTRE)]),
     }
 
 
 def write() -> None:
     """Write the bytes, 32 a line."""
-    for name, frame in made().items():
+    for name, frame in (made() | {"sealed": sealed()}).items():
         lines = [frame[at : at + 32].hex() for at in range(0, len(frame), 32)]
         (FOLDER / f"{name}.hex").write_text("\n".join(lines) + "\n", "ascii")
 

@@ -77,6 +77,16 @@ class ModelCentre:
             for offer in hello.lanes
         ]
 
+    def greet_late(self, hello: Hello) -> list[Receipt]:
+        """Answer a hello that came in a file: it takes nothing back (C-10.8)."""
+        for offer in hello.lanes:
+            lane = (offer.epoch, offer.lane)
+            self.offered[lane] = max(self.offered.get(lane, 1), offer.first)
+        return [
+            self.receipt((offer.epoch, offer.lane), hello.session, whole=True)
+            for offer in hello.lanes
+        ]
+
     def take_batch(self, batch: Batch) -> Receipt:
         """Commit a batch, then say so."""
         header = batch.header
@@ -89,6 +99,7 @@ class ModelCentre:
             assert known == (own, previous, line), "the unit rewrote its history"
             if b"POISON" in line:
                 self.ledger.refused.setdefault(lane, set()).add(seq)
+                self.offered[lane] = min(self.offered.get(lane, 1), seq)
             self.ever[self.epoch].add((*lane, seq))
         return self.receipt(lane)
 

@@ -14,11 +14,22 @@ from sync.contract.chunk import Chunk
 from sync.contract.fields import GENESIS
 from sync.contract.hello import Hello, LaneOffer
 from sync.contract.ranges import Ranges, minus, union
-from sync.lane import LaneState, Settled, Verdict, settle
+from sync.lane import (
+    Ignored,
+    LaneState,
+    Question,
+    Settled,
+    Verdict,
+    Why,
+    proves,
+    settle,
+    standing_question,
+)
 from sync.outbox import BatchParcel, ChunkParcel, Parcel
 from sync.plan import BlobView, LaneView, Piece, Plan, Stretch
 
 if TYPE_CHECKING:
+    from sync.contract.batch import Batch
     from sync.contract.receipt import Receipt
 
 LANE = "clinical"
@@ -69,7 +80,8 @@ class PureUnit:
         self._state = LaneState(self.epoch, LANE, 0)
         self._retired: set[str] = set()
         self._live_from = 1
-        self._session = ""
+        self._asked = Question("", None)
+        self._born = str(uuid.uuid4())
 
     def record(self, line: bytes, blob: bytes | None) -> None:
         """Save a line and its blob."""
@@ -83,17 +95,8 @@ class PureUnit:
         """Begin a session."""
         self.plan = Plan()
         self._live_from = len(self.lines) + 1
-        pending = self._state.pending
-        offer = LaneOffer(
-            epoch=self.epoch,
-            lane=LANE,
-            oldest=1,
-            first=pending[0][0] if pending else len(self.lines) + 1,
-            last=len(self.lines),
-            head_hash=self.hashes[-1].hex(),
-        )
-        self._session = str(uuid.uuid4())
-        return Hello(unit=self.unit, session=self._session, origin="simulated", lanes=(offer,))
+        self._asked = Question(str(uuid.uuid4()), self._state.central_epoch)
+        return self._say(self._asked.session)
 
     def next_parcel(self, *, chunks: bool) -> Parcel | None:
         """What the plan would send now."""
@@ -117,12 +120,53 @@ class PureUnit:
 
     def settle(self, receipt: Receipt) -> Verdict:
         """Apply a receipt."""
+        return self._weigh(receipt, (self._asked, self.standing()))
+
+    def settle_carried(self, receipt: Receipt) -> Verdict:
+        """Apply a receipt that came in a file (C-10.11)."""
+        verdict = self._weigh(receipt, (self.standing(),))
+        if verdict == Ignored(Why.STALE):
+            for held in receipt.chunks:
+                if held.complete:
+                    self.have[bytes.fromhex(held.sha256)] = held.have
+        return verdict
+
+    def standing(self) -> Question:
+        """What every file asks at present."""
+        return standing_question(self._born, self._state.central_epoch)
+
+    def carried(self) -> tuple[Hello | Batch | Chunk, ...]:
+        """What a file holds of everything that is pending."""
+        batches = [
+            gather(self.unit, self.epoch, LANE, a, self.hashes[a - 1], self.lines[a - 1 : b])
+            for a, b in self._state.pending
+        ]
+        chunks = [
+            Chunk(view.sha256, view.size, a, self.blobs[view.sha256][a : b + 1])
+            for view in self._blob_views()
+            for a, b in view.pending
+        ]
+        return (self._say(self.standing().session), *batches, *chunks)
+
+    def _say(self, session: str) -> Hello:
+        pending = self._state.pending
+        offer = LaneOffer(
+            epoch=self.epoch,
+            lane=LANE,
+            oldest=1,
+            first=pending[0][0] if pending else len(self.lines) + 1,
+            last=len(self.lines),
+            head_hash=self.hashes[-1].hex(),
+        )
+        return Hello(unit=self.unit, session=session, origin="simulated", lanes=(offer,))
+
+    def _weigh(self, receipt: Receipt, asked: tuple[Question, ...]) -> Verdict:
         verdict = settle(
             self._state,
             receipt,
             lambda seq: self.hashes[seq] if seq < len(self.hashes) else None,
             frozenset(self._retired),
-            fresh=receipt.answers == self._session,
+            fresh=proves(receipt, self._state.central_epoch, asked),
         )
         if isinstance(verdict, Settled):
             self._follow(receipt)
@@ -203,3 +247,30 @@ class KeepsBlobsOfAnotherCentre(PureUnit):
 
     def _follow(self, receipt: Receipt) -> None:
         """Forget to ask again."""
+
+
+class BelievesAnyAnswer(PureUnit):
+    """A mutant: whatever comes on a stick is taken for news."""
+
+    def settle_carried(self, receipt: Receipt) -> Verdict:
+        """Ask nothing."""
+        believed = self._state.central_epoch
+        return self._weigh(receipt, (Question(receipt.answers or "", believed),))
+
+
+class AsksTheSameForEver(PureUnit):
+    """A mutant: its files carry one session for good."""
+
+    def standing(self) -> Question:
+        """Forget what was believed in when it was said."""
+        same = standing_question(self._born, None)
+        return Question(same.session, self._state.central_epoch)
+
+
+class AnswersOutliveTheBelief(PureUnit):
+    """A mutant: an answer to the link's hello counts, though a stick has brought news since."""
+
+    def settle(self, receipt: Receipt) -> Verdict:
+        """Compare sessions only."""
+        asked = Question(self._asked.session, self._state.central_epoch)
+        return self._weigh(receipt, (asked, self.standing()))

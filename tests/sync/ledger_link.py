@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from central.ledger import Inbound as Arrived
 from sync.contract.batch import decode_batch
 from sync.contract.chunk import decode_chunk
+from sync.contract.digest import Answer, encode_answer
 from sync.contract.envelope import key_id
 from sync.contract.receipt import Receipt, encode_receipt
 from sync.outbox import Inbound, LinkLost
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from central.ledger import Ledger
+    from sync.comparing import Books
     from sync.contract.batch import Batch
     from sync.contract.chunk import Chunk
 
@@ -47,13 +49,14 @@ class LedgerLink:
         self.receipts: list[Receipt] = []
         self.on_the_way_up: Callable[[str, bytes], Sequence[tuple[str, bytes]]] = as_is
         self.on_the_way_down: Callable[[Receipt], Sequence[Receipt]] = once
+        self.on_an_answer: Callable[[Answer], Sequence[Answer]] = lambda answer: [answer]
         self.acknowledging = asyncio.Event()
         self.acknowledging.set()
         self._unit_key = unit.key.public_key()
         self._centre_key = centre.key
         self._ledger = ledger
-        self._inbound: asyncio.Queue[Inbound | None] = asyncio.Queue()
-        self._cut = False
+        self._inbound: asyncio.Queue[Inbound | LinkLost] = asyncio.Queue()
+        self._end: LinkLost | None = None
 
     def close_ledger(self) -> None:
         """Let the centre end, as a process does that is to be restored."""
@@ -64,8 +67,8 @@ class LedgerLink:
 
     async def publish(self, channel: str, payload: bytes) -> None:
         assert len(payload) <= self.packet_max
-        if self._cut:
-            raise LinkLost("cut")
+        if self._end:
+            raise self._end
         self.sent.append((channel, payload))
         for where, content in self.on_the_way_up(channel, payload):
             self.tell(self.commit(where, content))
@@ -73,14 +76,18 @@ class LedgerLink:
 
     async def receive(self) -> Inbound:
         found = await self._inbound.get()
-        if found is None:
-            raise LinkLost("cut")
+        if isinstance(found, LinkLost):
+            raise found
         return found
 
     def commit(self, channel: str, payload: bytes) -> tuple[Receipt, ...]:
         """Let the centre commit; give what it says, told to nobody yet."""
         arrived = Arrived(f"{ROOT}/{channel}", payload)
-        return self._ledger.commit([arrived]).receipts
+        committed = self._ledger.commit([arrived])
+        for answer in committed.answers:
+            for told in self.on_an_answer(answer):
+                self.put(encode_answer(told, self._centre_key), channel="down/digest")
+        return committed.receipts
 
     def tell(self, receipts: Sequence[Receipt]) -> None:
         """Let receipts go down, each seen by `on_the_way_down`."""
@@ -97,9 +104,9 @@ class LedgerLink:
         """Let anything at all come from the broker."""
         self._inbound.put_nowait(Inbound(channel, payload, retained))
 
-    def cut(self) -> None:
-        self._cut = True
-        self._inbound.put_nowait(None)
+    def cut(self, end: LinkLost | None = None) -> None:
+        self._end = end or LinkLost("cut")
+        self._inbound.put_nowait(self._end)
 
     def channels(self) -> list[str]:
         return [channel for channel, _ in self.sent]
@@ -114,10 +121,12 @@ class LedgerLink:
 
 
 @contextlib.asynccontextmanager
-async def session(unit: Unit, link: LedgerLink) -> AsyncIterator[UplinkState]:
+async def session(
+    unit: Unit, link: LedgerLink, books: Books | None = None
+) -> AsyncIterator[UplinkState]:
     """Run one session beside the block; it may end by the link only."""
     state = UplinkState()
-    work = Session(link, unit.outbox, unit.key, unit.centre_key, state)
+    work = Session(link, unit.outbox, unit.key, unit.centre_key, state, books)
     task = asyncio.create_task(work.run())
     try:
         yield state

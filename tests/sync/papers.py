@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sync.mqtt import Certificates
+    from sync.trust import Certificates
 
 
 def _name(name: str) -> x509.Name:
@@ -25,17 +25,18 @@ def _name(name: str) -> x509.Name:
 class Authority:
     """Signs what is called `name` as `<name>.pem` and `<name>.key`."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, begins: int = -9) -> None:
         self._folder, self._name = folder, name
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._write(name, self._key, ca=True, days=1)
+        self._write(name, self._key, ca=True, days=(begins, begins + 700))
 
-    def issue(self, name: str, days: int = 1) -> None:
-        """`days` are those until it ends; negative for one that has ended."""
-        self._write(name, ec.generate_private_key(ec.SECP256R1()), ca=False, days=days)
+    def issue(self, name: str, days: int = 1, begins: int = -9) -> None:
+        """`days` are those until it ends, `begins` those until it begins; negative: in the past."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        self._write(name, key, ca=False, days=(begins, days))
 
     def papers(self, name: str) -> Certificates:
-        from sync.mqtt import Certificates as Papers  # noqa: PLC0415
+        from sync.trust import Certificates as Papers  # noqa: PLC0415
 
         return Papers(
             self._folder / f"{self._name}.pem",
@@ -43,14 +44,16 @@ class Authority:
             self._folder / f"{name}.key",
         )
 
-    def _write(self, name: str, key: ec.EllipticCurvePrivateKey, *, ca: bool, days: int) -> None:
+    def _write(
+        self, name: str, key: ec.EllipticCurvePrivateKey, *, ca: bool, days: tuple[int, int]
+    ) -> None:
         now = dt.datetime.now(dt.UTC)
         here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
         certificate = (
             x509.CertificateBuilder(_name(self._name), _name(name), key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=9))
-            .not_valid_after(now + dt.timedelta(days=days))
+            .not_valid_before(now + dt.timedelta(days=days[0]))
+            .not_valid_after(now + dt.timedelta(days=days[1]))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(here, critical=False)
             .sign(self._key, hashes.SHA256())

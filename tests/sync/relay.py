@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOOPBACK = "127.0.0.1"
+_SEGMENT = 1460
 CONNECT, CONNACK, PUBLISH, PUBACK, PINGREQ, PINGRESP = 1, 2, 3, 4, 12, 13
 
 
@@ -44,7 +46,10 @@ class Packet:
 class Relay:
     """Relays to a port until it is cut. Use as `async with`; it is cut at the end."""
 
-    def __init__(self, broker: int, latency: float = 0.0, rate: float = inf) -> None:
+    def __init__(
+        self, broker: int, latency: float = 0.0, rate: float = inf, loss: float = 0.0
+    ) -> None:
+        """`latency` in seconds one way, `rate` in bytes a second, `loss` of 1460-byte segments."""
         self.port = 0
         self.seen: list[Packet] = []
         self.connections = 0
@@ -53,6 +58,10 @@ class Relay:
         self._broker = broker
         self._latency = latency
         self._rate = rate
+        self._loss = loss
+        self._chance = random.Random(38)
+        self.taken = {Way.UP: 0, Way.DOWN: 0}
+        self.forwarded = {Way.UP: 0, Way.DOWN: 0}
         self._left: float = inf
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -128,7 +137,7 @@ class Relay:
         self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         late: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        sender = asyncio.ensure_future(self._send(late, writer))
+        sender = asyncio.ensure_future(self._send(way, late, writer))
         try:
             with contextlib.suppress(OSError):
                 await self._read(way, reader, late)
@@ -152,20 +161,30 @@ class Relay:
             buffer += piece if self._left >= 0 else piece[: int(self._left)]
             while not self.swallowing and (packet := take(way, buffer)):
                 self.seen.append(packet)
+                self.taken[way] += len(packet.content)
                 late.put_nowait((clock() + self._latency, self.mind(packet)))
             if self._left < 0:
                 late.put_nowait((clock(), bytes(buffer)))
                 return
 
+    def _stall(self, size: int) -> float:
+        """Seconds for which TCP waits for segments that were lost: a round trip each."""
+        segments = -(-size // _SEGMENT) if self._loss else 0
+        lost = sum(self._chance.random() < self._loss for _ in range(segments))
+        return lost * 2 * self._latency
+
     async def _send(
-        self, late: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter
+        self, way: Way, late: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter
     ) -> None:
         clock = asyncio.get_running_loop().time
         with contextlib.suppress(OSError):
             while True:
                 due, content = await late.get()
-                await asyncio.sleep(due - clock() + len(content) / self._rate)
+                size = len(content)
+                await asyncio.sleep(due - clock())
+                await asyncio.sleep(size / self._rate + self._stall(size))
                 writer.write(content)
+                self.forwarded[way] += size
                 await writer.drain()
                 late.task_done()
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from drivers.base import Stored
+    from sync.outbox import Link
 
 UNIT = "azilal-03"
 ROOT = f"qafila/v1/{UNIT}"
@@ -90,10 +91,11 @@ class Unit:
 
     def uplink(
         self,
-        connecting: Callable[[], AbstractAsyncContextManager[MqttLink]],
+        connecting: Callable[[], AbstractAsyncContextManager[Link]],
         route: Callable[[], Awaitable[None]] = no_route,
+        cap: int | None = None,
     ) -> Uplink:
-        return Uplink(self.outbox, connecting, self.key, self.centre_key, route)
+        return Uplink(self.outbox, connecting, self.key, self.centre_key, route, cap=cap)
 
     @contextlib.asynccontextmanager
     async def online(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sync.contract.batch import decode_batch
 from sync.contract.chunk import decode_chunk
+from sync.contract.digest import decode_answer, decode_question
 from sync.contract.envelope import (
     ENVELOPE_SIZE,
     INFLATED_MAX,
@@ -39,12 +40,16 @@ READERS = {
     "batch-zstd": decode_batch,
     "hello": decode_hello,
     "receipt": decode_receipt,
+    "question": decode_question,
+    "answer": decode_answer,
 }
 MAGICS = {
     "batch-plain": Magic.BATCH,
     "batch-zstd": Magic.BATCH,
     "hello": Magic.HELLO,
     "receipt": Magic.RECEIPT,
+    "question": Magic.QUESTION,
+    "answer": Magic.ANSWER,
 }
 
 

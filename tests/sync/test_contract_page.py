@@ -25,6 +25,7 @@ from drivers.base import Blob, Device, Measurement, Value
 from sync.contract import CONTRACT
 from sync.contract.batch import LINE_MAX, LINES_MAX, Header, check_line, decode_batch
 from sync.contract.chunk import BLOB_MAX, CHUNK_MAX, CHUNK_MIN
+from sync.contract.digest import COMPARED_MAX, STRETCHES_MAX, Answer, Question
 from sync.contract.envelope import ENVELOPE_SIZE, INFLATED_MAX, Magic
 from sync.contract.hello import HELLO_LANES_MAX, Hello
 from sync.contract.receipt import (
@@ -44,8 +45,10 @@ REFERENCE = ROOT / "docs" / "reference"
 PAGE = REFERENCE / "contract.md"
 SCHEMAS = REFERENCE / "schemas"
 GENERATED: dict[str, type[msgspec.Struct]] = {
+    "answer": Answer,
     "batch-header": Header,
     "hello": Hello,
+    "question": Question,
     "receipt": Receipt,
 }
 CLAUSE = re.compile(r"C-\d+\.\d+")
@@ -164,7 +167,10 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
     assert MISSING_MAX == REFUSED_MAX == CHUNKS_MAX
     assert f"at most {MISSING_MAX} entries each, and `have` at most {HAVE_MAX} ranges" in page
     assert f"of at most {REASON_MAX} characters" in page
-    for magic in (Magic.BATCH, Magic.HELLO, Magic.RECEIPT, b"QFLC"):
+    compared = f"1 to {STRETCHES_MAX} stretches, in order and disjoint, of at most {COMPARED_MAX:,}"
+    assert compared in page
+    signed = (Magic.BATCH, Magic.HELLO, Magic.RECEIPT, Magic.QUESTION, Magic.ANSWER)
+    for magic in (*signed, b"QFLC"):
         assert f"`{magic.decode()}`" in page
     for root in ROOTS.values():
         assert f"`{root}/{{unit}}/`" in page
@@ -182,7 +188,7 @@ def test_every_fault_code_of_the_code_stands_on_the_page() -> None:
 
 @pytest.mark.parametrize("name", sorted(GENERATED))
 def test_a_schema_is_that_of_the_code(name: str) -> None:
-    """C-4.2, C-6.2, C-7.2: the published shapes are the ones that are read."""
+    """C-4.2, C-6.2, C-7.2, C-11.3, C-11.5: the published shapes are the ones that are read."""
     committed = (SCHEMAS / f"{name}.json").read_text("utf-8")
     assert committed == schema(GENERATED[name]), "run `make clauses`"
 
@@ -201,6 +207,8 @@ def test_the_golden_messages_fit_the_schemas() -> None:
         ("batch-header", batch.header),
         ("hello", vectors.hello()),
         ("receipt", vectors.receipt()),
+        ("question", vectors.question()),
+        ("answer", vectors.answer()),
     ):
         validator(name).validate(json.loads(msgspec.json.encode(message)))
     for line in batch.lines:
@@ -224,12 +232,13 @@ def test_the_golden_messages_fit_the_schemas() -> None:
         (("lost",), {"lane": "urgent", "seq": 0, "hash": "0" * 64, "reason": "x"}),
         (("lost",), {"seq": 1, "hash": "0" * 64, "reason": "x"}),
         (("epoch-closed",), {"epoch": "x", "lane": "urgent", "through": 3, "lost": []}),
+        (("blob-lost",), {"sha256": "ab", "reason": "x"}),
     ],
 )
 def test_the_schema_of_a_record_refuses_what_the_page_does_not_allow(
     path: tuple[str, ...], value: object
 ) -> None:
-    """C-4.6, C-4.7, C-4.8: the shapes of the fields that the page names."""
+    """C-4.6, C-4.7, C-4.8, C-4.10: the shapes of the fields that the page names."""
     record = json.loads(vectors.batch().lines[0])
     place = record
     for step in path[:-1]:

@@ -19,6 +19,18 @@ from sync.contract.batch import (
     link,
 )
 from sync.contract.chunk import BLOB_MAX, CHUNK_MAX, Chunk, decode_chunk, encode_chunk
+from sync.contract.digest import (
+    COMPARED_MAX,
+    STRETCHES_MAX,
+    Answer,
+    Compared,
+    Differing,
+    Question,
+    decode_answer,
+    decode_question,
+    encode_answer,
+    encode_question,
+)
 from sync.contract.envelope import INFLATED_MAX, Codec, Magic, seal
 from sync.contract.errors import ContractFault
 from sync.contract.fields import GENESIS, LANES, SEQ_MAX, encode
@@ -109,6 +121,17 @@ def offers(draw: st.DrawFn) -> LaneOffer:
 
 
 @st.composite
+def spans(draw: st.DrawFn) -> list[tuple[int, int]]:
+    """Stretches in order, disjoint, some of them touching."""
+    found, at = [], draw(st.integers(1, 1 << 40))
+    for _ in range(draw(st.integers(1, 6))):
+        last = at + draw(st.integers(0, 500))
+        found.append((at, last))
+        at = last + draw(st.integers(1, 500))
+    return found
+
+
+@st.composite
 def chunks(draw: st.DrawFn) -> Chunk:
     content = draw(st.binary(min_size=1, max_size=2000))
     size = draw(st.integers(len(content), BLOB_MAX))
@@ -131,6 +154,56 @@ def test_a_receipt_comes_back_as_it_went_in(receipt: Receipt, codec: Codec) -> N
     """C-7.2, C-7.3, C-7.4, C-7.5, C-7.6, C-7.7: every field, filled or absent."""
     frame = encode_receipt(receipt, vectors.CENTRE, codec)
     assert decode_receipt(frame, vectors.key_of) == receipt
+
+
+@given(UNITS, UUIDS, LANE, spans(), HASHES, CODECS)
+def test_question_and_answer_come_back_as_they_went_in(
+    unit: str, name: str, lane: str, found: list[tuple[int, int]], value: bytes, codec: Codec
+) -> None:
+    """C-11.3, C-11.5: every field, filled or absent."""
+    stretches = tuple(
+        Compared(
+            first=first, last=last, digest=value.hex(), day="2026-11-20" if first % 2 else None
+        )
+        for first, last in found
+    )
+    question = Question(unit=unit, epoch=name, lane=lane, question=name, stretches=stretches)
+    sealed = encode_question(question, vectors.UNIT, codec)
+    assert decode_question(sealed, vectors.key_of) == question
+    answer = Answer(
+        central_epoch=name,
+        unit=unit,
+        epoch=name,
+        lane=lane,
+        question=name,
+        differs=tuple(
+            Differing(first=first, last=last, found="absent" if first == last else None)
+            for first, last in found
+        ),
+    )
+    assert decode_answer(encode_answer(answer, vectors.CENTRE, codec), vectors.key_of) == answer
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        [],
+        [(5, 4)],
+        [(1, 5), (5, 9)],
+        [(7, 9), (1, 3)],
+        [(1, COMPARED_MAX + 1)],
+        [(1, COMPARED_MAX), (COMPARED_MAX + 1, COMPARED_MAX + 1)],
+        [(seq, seq) for seq in range(1, STRETCHES_MAX + 2)],
+    ],
+)
+def test_a_question_out_of_order_or_beyond_its_bounds_is_neither_made_nor_read(
+    found: list[tuple[int, int]],
+) -> None:
+    """C-11.3."""
+    stretches = tuple(Compared(first=a, last=b, digest="00" * 32) for a, b in found)
+    question = msgspec.structs.replace(vectors.question(), stretches=stretches)
+    assert fault(encode_question, question, vectors.UNIT) == "range"
+    assert fault(decode_question, sent(Magic.QUESTION, question), vectors.key_of) == "range"
 
 
 @given(UNITS, UUIDS, st.lists(offers(), max_size=6, unique_by=lambda o: (o.epoch, o.lane)), CODECS)
@@ -184,6 +257,8 @@ def receipt_fault(**changed: object) -> str:
     ("name", "magic", "reader"),
     [
         ("hello", Magic.HELLO, decode_hello),
+        ("question", Magic.QUESTION, decode_question),
+        ("answer", Magic.ANSWER, decode_answer),
         ("receipt", Magic.RECEIPT, decode_receipt),
     ],
 )

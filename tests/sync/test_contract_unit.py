@@ -85,9 +85,16 @@ def test_a_retired_central_epoch_is_heard_no_more() -> None:
 
 def test_a_head_hash_that_is_not_our_chain_is_impossible() -> None:
     """C-8.4, C-7.3: the centre has other records than we wrote."""
-    wrong = receipt(9, head_hash=CHAIN[8].hex())
-    assert settle(state(), wrong, hash_at) == Ignored(Why.IMPOSSIBLE)
+    for through, fresh in ((9, False), (4, False), (4, True), (2, True)):
+        wrong = receipt(through, head_hash=CHAIN[8].hex())
+        assert settle(state(), wrong, hash_at, fresh=fresh) == Ignored(Why.IMPOSSIBLE)
     assert Why.IMPOSSIBLE.alarming
+
+
+def test_another_history_of_what_we_have_not_settled_makes_us_a_copy() -> None:
+    """C-8.5: told in answer to our hello; what is settled the centre may have damaged instead."""
+    wrong = receipt(9, head_hash=CHAIN[8].hex())
+    assert settle(state(), wrong, hash_at, fresh=True) == RestoredCopy()
 
 
 def test_the_genesis_is_the_hash_through_nothing() -> None:
@@ -185,7 +192,7 @@ def test_chunks_are_16_to_64_kib_at_every_bandwidth(deliveries: list[tuple[int, 
     for size, seconds in deliveries:
         pace.began(now)
         now += seconds
-        pace.delivered(size, now)
+        pace.delivered(size, now, seconds)
         assert CHUNK_MIN <= pace.chunk_size <= CHUNK_MAX
     pace.lost()
     assert pace.chunk_size == CHUNK_MIN

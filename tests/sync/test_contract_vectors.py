@@ -12,6 +12,7 @@ import pytest
 
 from sync.contract.batch import decode_batch
 from sync.contract.chunk import decode_chunk
+from sync.contract.digest import decode_answer, decode_question
 from sync.contract.hello import decode_hello
 from sync.contract.receipt import decode_receipt
 from tests.golden import vectors
@@ -27,7 +28,7 @@ else:
 
 @pytest.mark.parametrize("name", sorted({*vectors.NAMES} - {"batch-zstd"}))
 def test_encoding_gives_exactly_the_committed_bytes(name: str) -> None:
-    """C-1.1, C-2.1, C-4.1, C-5.1, C-6.2, C-7.2: the bytes are fixed."""
+    """C-1.1, C-2.1, C-4.1, C-5.1, C-6.2, C-7.2, C-11.3, C-11.5: the bytes are fixed."""
     assert vectors.made()[name] == vectors.golden(name)
 
 
@@ -42,6 +43,12 @@ def test_hello_receipt_and_chunk_vectors_decode_to_their_inputs() -> None:
     assert decode_hello(vectors.golden("hello"), vectors.key_of) == vectors.hello()
     assert decode_receipt(vectors.golden("receipt"), vectors.key_of) == vectors.receipt()
     assert decode_chunk(vectors.golden("chunk")) == vectors.chunk()
+
+
+def test_question_and_answer_vectors_decode_to_their_inputs() -> None:
+    """C-11.3, C-11.5: every field comes back as it went in."""
+    assert decode_question(vectors.golden("question"), vectors.key_of) == vectors.question()
+    assert decode_answer(vectors.golden("answer"), vectors.key_of) == vectors.answer()
 
 
 def test_records_keep_their_exact_bytes() -> None:
@@ -77,6 +84,20 @@ def test_a_reader_written_from_the_page_alone_reads_a_batch(name: str) -> None:
     assert value.hex() == said["head_hash"]
 
 
+def test_a_reader_written_from_the_page_alone_makes_the_digest_of_a_stretch() -> None:
+    """C-11.2: SHA-256 over the chain's values, computed from the records' bytes."""
+    body = read_by_hand(vectors.golden("batch-plain"), b"QFLB", vectors.UNIT.public_key())
+    header, *lines = body.removesuffix(b"\n").split(b"\n")
+    value, leaves = bytes.fromhex(json.loads(header)["prev_hash"]), b""
+    for line in lines:
+        value = hashlib.sha256(value + line).digest()
+        leaves += value
+    question = json.loads(
+        read_by_hand(vectors.golden("question"), b"QFLQ", vectors.UNIT.public_key())
+    )
+    assert question["stretches"][1]["digest"] == hashlib.sha256(leaves).hexdigest()
+
+
 def test_a_reader_written_from_the_page_alone_reads_the_other_messages() -> None:
     """C-2.4, C-2.7, C-5.1: magics, keys and layouts are those of the tables."""
     hello = json.loads(read_by_hand(vectors.golden("hello"), b"QFLH", vectors.UNIT.public_key()))
@@ -86,6 +107,14 @@ def test_a_reader_written_from_the_page_alone_reads_the_other_messages() -> None
     )
     assert receipt["answers"] == hello["session"]
     assert receipt["missing"] == [[41, 41]]
+    question = json.loads(
+        read_by_hand(vectors.golden("question"), b"QFLQ", vectors.UNIT.public_key())
+    )
+    answer = json.loads(
+        read_by_hand(vectors.golden("answer"), b"QFLA", vectors.CENTRE.public_key())
+    )
+    assert answer["question"] == question["question"]
+    assert [each["found"] for each in answer["differs"]] == ["absent", None]
     blob = bytes(range(256))
     wanted = b"QFLC" + hashlib.sha256(blob).digest() + struct.pack(">QQ", 256, 192) + blob[192:]
     assert vectors.golden("chunk") == wanted

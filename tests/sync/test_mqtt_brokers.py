@@ -7,10 +7,12 @@ import contextlib
 import os
 import random
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from central import backoff as central_backoff
 from sync import backoff, session
 from sync.mqtt import Broker, Will, connect
 from sync.outbox import LinkLost, LinkRefused
+from sync.trust import context
 from tests.brokers import free_port
 
 from .papers import Authority
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
 # paho lets go of the socket of a failed handshake without closing it: that closes it, and warns.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"
+    r"ignore:Exception ignored in. <\w+.(SSLSocket|trust):pytest.PytestUnraisableExceptionWarning"
 )
 
 BIRTH, WILL = Will("up/state", b"online"), Will("up/state", b"offline")
@@ -101,6 +104,65 @@ async def test_an_expired_broker_and_a_wrong_name_are_told_apart(
     current = listening(start_mosquitto, tmp_path, "broker")
     elsewhere = replace(at(current, authority), host="localhost")
     assert "Hostname mismatch" in str(await refusal(elsewhere))
+
+
+@pytest.fixture
+def next_year(tmp_path: Path) -> Authority:
+    """Papers that begin in some 360 days: to them this computer's clock is a year behind."""
+    found = Authority(tmp_path, "authority", begins=360)
+    for name in ("broker", UNIT):
+        found.issue(name, days=400, begins=362)
+    found.issue("expired", days=363, begins=361)
+    return found
+
+
+async def test_a_clock_that_is_behind_is_told_in_plain_words(
+    next_year: Authority, start_mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    """T50: where nothing better is known than the clock."""
+    broker = listening(start_mosquitto, tmp_path, "broker")
+    ended = await refusal(at(broker, next_year))
+    assert isinstance(ended, LinkRefused)
+    assert "this computer's clock is behind" in str(ended)
+
+
+async def test_a_clock_that_is_behind_does_not_keep_a_unit_from_its_broker(
+    next_year: Authority, start_mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    """T50: the latest time that is known stands for the clock, for every check of a date."""
+    known = datetime.now(UTC) + timedelta(days=370)
+
+    def knowing(broker: Mosquitto, when: datetime, host: str = HOST) -> Broker:
+        place = at(broker, next_year)
+        papers = replace(next_year.papers(UNIT), known=when)
+        return replace(place, host=host, certificates=papers)
+
+    current = listening(start_mosquitto, tmp_path, "broker")
+    assert "certificate" in str(await refusal(knowing(current, known - timedelta(days=9))))
+    assert "Hostname mismatch" in str(await refusal(knowing(current, known, "localhost")))
+    expired = listening(start_mosquitto, tmp_path, "expired")
+    ended = await refusal(knowing(expired, known))
+    assert isinstance(ended, LinkRefused)
+    assert "not valid at the latest time" in str(ended)
+    Authority(tmp_path, "stranger", begins=360)
+    foreign = replace(next_year.papers(UNIT), authority=tmp_path / "stranger.pem", known=known)
+    place = replace(at(current, next_year), certificates=foreign)
+    assert "not accepted" in str(await refusal(place))
+
+
+def test_dates_are_openssls_own_business_while_the_clock_is_right(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """The detour is for a clock that is known to be wrong, and for nothing else."""
+    del tmp_path
+    now = datetime.now(UTC)
+    for known, differs in ((None, False), (now - timedelta(days=1), False), (now, True)):
+        papers = replace(authority.papers(UNIT), known=known)
+        made = context(papers, now - timedelta(seconds=1))
+        assert (made.sslsocket_class is not ssl.SSLSocket) is differs
+        assert bool(made.verify_flags & 0x200000) is differs
+        assert made.verify_mode is ssl.CERT_REQUIRED
+        assert made.check_hostname
 
 
 async def test_a_unit_whose_certificate_the_broker_does_not_know_is_told_where_to_look(
@@ -192,6 +254,25 @@ def old_broker() -> Iterator[int]:
 def here(tmp_path: Path) -> Iterator[Place]:
     with place(tmp_path) as found:
         yield found
+
+
+async def test_a_broker_of_311_without_a_centre_gets_hellos_and_nothing_more(
+    old_broker: int, here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C-6.1: connection after connection, until a centre has answered; then all of it, once."""
+    for side in (backoff, central_backoff):
+        monkeypatch.setattr(side, "FIRST", 0.05)
+        monkeypatch.setattr(side, "CEILING", 0.5)
+    monkeypatch.setattr(session, "ANSWER_TIMEOUT", 3.0)
+    monkeypatch.setattr(session, "GREETING_TIMEOUT", 1.0)
+    await here.unit.record(PICTURE)
+    await here.unit.record_many(50)
+    async with Relay(old_broker) as relay, here.unit.online(relay.port):
+        await until(lambda: relay.connections >= 4, "some attempts")
+        assert {each.channel for each in relay.up()} <= {"up/hello", "up/state"}
+        with here.centre.receiving(old_broker):
+            await here.unit.settled()
+    conserved(here.unit, here.centre, PICTURE)
 
 
 async def test_a_whole_session_over_mqtt_311(

@@ -13,7 +13,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from sync import mqtt
 from sync.mqtt import Broker, MqttLink, Will, connect
-from sync.outbox import LinkLost, LinkRefused
+from sync.outbox import LinkLost, LinkRefused, TakenOver
 
 from .fake_broker import (
     DISCONNECT,
@@ -223,6 +223,16 @@ async def test_nothing_is_handed_to_paho_once_the_link_is_gone(broker: FakeBroke
         assert handed == []
         with pytest.raises(LinkLost, match="lost"):
             await link.receive()
+
+
+async def test_a_place_that_another_has_taken_is_told_apart(broker: FakeBroker) -> None:
+    """MQTT 5, 3.14.2.1: reason 0x8E; another reason is a lost link like any."""
+    for code, kind in ((0x8E, TakenOver), (0x8B, LinkLost)):
+        async with connect(at(broker.port), BIRTH, WILL) as link:
+            broker.writers[-1].write(bytes([0xE0, 2, code, 0]))
+            with pytest.raises(LinkLost) as caught:
+                await link.receive()
+        assert type(caught.value) is kind
 
 
 async def test_a_broker_that_swallows_everything_is_left_within_two_keepalives(

@@ -17,7 +17,7 @@ class Wire:
         self.pace = pace or Pace()
         self.rate, self.round_trip = rate, round_trip
         self.now, self.free, self.carried = 0.0, 0.0, 0
-        self._flying: list[tuple[float, int]] = []
+        self._flying: list[tuple[float, int, float]] = []
 
     def run(self, chunks: int) -> float:
         """Deliver so many chunks; give the bytes a second."""
@@ -27,7 +27,7 @@ class Wire:
                 size = self.pace.chunk_size
                 self.free = max(self.free, self.now) + size / self.rate
                 self.pace.began(self.now)
-                heapq.heappush(self._flying, (self.free + self.round_trip, size))
+                heapq.heappush(self._flying, (self.free + self.round_trip, size, self.now))
             self._land()
         return (self.carried - before) / (self.now - begun)
 
@@ -36,9 +36,9 @@ class Wire:
             self._land()
 
     def _land(self) -> None:
-        self.now, size = heapq.heappop(self._flying)
+        self.now, size, begun = heapq.heappop(self._flying)
         self.carried += size
-        self.pace.delivered(size, self.now)
+        self.pace.delivered(size, self.now, self.now - begun)
 
 
 LINKS = [(8_000, 0.6), (32_000, 0.1), (125_000, 0.6), (125_000, 0.05), (1_250_000, 0.03)]
@@ -119,6 +119,15 @@ def test_window_and_chunks_stay_within_their_bounds(
         if lost:
             pace.lost()
         else:
-            pace.delivered(pace.chunk_size, now)
+            pace.delivered(pace.chunk_size, now, seconds)
         assert 1 <= pace.window <= ceiling
         assert CHUNK_MIN <= pace.chunk_size <= CHUNK_MAX
+
+
+def test_what_is_carried_beside_the_chunks_does_not_widen_the_window() -> None:
+    """T38: live records share the link; a wider window would carry more by taking their part."""
+    wire = Wire(32_000, 0.06)
+    for _ in range(200):
+        wire.free = max(wire.free, wire.now) + 12_000 / wire.rate  # a batch of live records
+        wire.run(1)
+    assert wire.pace.window <= 2

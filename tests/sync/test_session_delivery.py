@@ -109,7 +109,7 @@ async def test_a_lost_receipt_costs_a_repetition_of_the_same_bytes(
 ) -> None:
     """C-8.9, C-9.2: not answered in time: sent again as it was, and held once."""
     del impatient
-    await here.unit.record_many(40)
+    await here.unit.record_many(20)
     lose = [True, True]
     link.on_the_way_down = lambda receipt: (
         [receipt] if receipt.answers or not (lose and lose.pop()) else []
@@ -118,7 +118,7 @@ async def test_a_lost_receipt_costs_a_repetition_of_the_same_bytes(
         await here.unit.settled()
     sent = [payload for channel, payload in link.sent if channel == "up/log/clinical"]
     assert len(sent) == 3
-    assert {(each.header.first, each.header.last) for each in link.batches()} == {(1, 40)}
+    assert {(each.header.first, each.header.last) for each in link.batches()} == {(1, 20)}
     conserved(here.unit, here.centre)
 
 
@@ -169,7 +169,7 @@ async def test_one_receipt_answers_every_parcel_that_it_speaks_of(
     here: Place, link: LedgerLink
 ) -> None:
     """Two batches under way, the first receipt lost: the second one settles and frees both."""
-    await here.unit.record_many(200)
+    await here.unit.record_many(20)
     lost: list[Receipt] = []
 
     def lose_the_first(receipt: Receipt) -> Sequence[Receipt]:
@@ -180,6 +180,8 @@ async def test_one_receipt_answers_every_parcel_that_it_speaks_of(
 
     link.on_the_way_down = lose_the_first
     async with session(here.unit, link):
+        await until(lambda: lost, "the loss")
+        await here.unit.record()
         await here.unit.settled()
     spans = [(each.header.first, each.header.last) for each in link.batches()]
     assert len(spans) == len(set(spans)) == 2
@@ -203,7 +205,7 @@ async def test_links_lost_in_mid_drain_repeat_what_was_under_way_and_no_more(
             sent, largest = sent + sum(sizes), max(largest, *sizes, 0)
             cuts += 1
     assert cuts > 4
-    assert sent <= 400 + cuts * sessions.RECORD_WINDOW * largest
+    assert sent <= 400 + cuts * 3 * largest
     conserved(here.unit, here.centre)
 
 

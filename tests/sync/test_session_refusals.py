@@ -134,13 +134,13 @@ async def test_a_refused_stretch_comes_again_in_halves_until_it_is_taken(
     here: Place, link: LedgerLink
 ) -> None:
     """C-7.5, C-8.9, C-9.5: and everything arrives, once."""
-    await here.unit.record_many(40)
+    await here.unit.record_many(24)
     picky(here, link, lambda seqs: len(seqs) <= 6)
     async with session(here.unit, link):
         await here.unit.settled()
     sizes = [len(each.lines) for each in link.batches()]
-    assert sizes[0] == 40
-    assert max(size for size in sizes if size <= 6) == 5
+    assert sizes[0] == 24
+    assert max(size for size in sizes if size <= 6) == 6
     assert len(sizes) < 30
     conserved(here.unit, here.centre)
 

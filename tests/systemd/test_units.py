@@ -14,6 +14,7 @@ SYSTEMD = Path(__file__).parents[2] / "systemd"
 SERVICE = SYSTEMD / "qafila.service"
 RULES = SYSTEMD / "70-qafila.rules"
 STORAGE = SYSTEMD / "qafila-storage@.service"
+EXPORT = SYSTEMD / "qafila-export@.service"
 EXPOSURE_MAX = 2.0
 MATCHES = {"ACTION", "SUBSYSTEM", "SUBSYSTEMS", "ATTR", "ATTRS", "ENV"}
 ASSIGNS = {"ENV", "GROUP", "MODE", "TAG", "SYMLINK", "GOTO", "LABEL"}
@@ -66,7 +67,7 @@ def test_the_service_waits_for_no_network_and_never_gives_up() -> None:
 def test_the_service_can_write_to_its_own_folders_only_and_gains_nothing() -> None:
     service = dict(settings("Service"))
     assert service["ProtectSystem"] == "strict"
-    assert "ReadWritePaths" not in service
+    assert service["ReadWritePaths"] == "-/run/qafila-export", "root's, but for a mounted stick"
     assert (service["User"], service["StateDirectoryMode"]) == ("qafila", "0750")
     assert (service["CapabilityBoundingSet"], service["NoNewPrivileges"]) == ("", "yes")
 
@@ -278,7 +279,8 @@ def test_first_file_system_of_a_medium_is_named_by_socket_and_wants_its_mount() 
         made = apply_rules(each, USB_PARENTS)
         assert made["SYMLINK"] == "qafila/storage-port1.4"
         assert made["TAG"] == "systemd"
-        assert made["ENV{SYSTEMD_WANTS}"] == "qafila-storage@port1.4.service"
+        wanted = made["ENV{SYSTEMD_WANTS}"].split()
+        assert wanted == ["qafila-storage@port1.4.service", "qafila-export@port1.4.service"]
 
 
 @pytest.mark.parametrize(
@@ -322,10 +324,23 @@ def test_medium_is_mounted_only_to_be_read_and_only_in_a_socket_that_was_named()
     assert lines["ExecStart"].endswith("/dev/qafila/storage-%i /run/qafila-storage/%i")
 
 
+def test_stick_is_mounted_to_be_written_only_in_a_socket_that_was_named_for_it() -> None:
+    text = EXPORT.read_text("utf-8").replace("\\\n  ", "")
+    conditions = re.findall(r"(?m)^ConditionPathExists=(.*)$", text)
+    assert conditions == ["/etc/qafila/export/%i", "!/etc/qafila/storage/%i"]
+    lines = dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
+    assert lines["BindsTo"] == r"dev-qafila-storage\x2d%i.device"
+    options = lines["ExecStart"].split(" -o ")[1].split()[0].split(",")
+    assert {"rw", "nosuid", "nodev", "noexec", "uid=qafila"} <= set(options)
+    assert lines["ExecStart"].endswith("/dev/qafila/storage-%i /run/qafila-export/%i")
+    assert "ReadWritePaths=-/run/qafila-export" in SERVICE.read_text("utf-8")
+
+
 @needs_analyze
-def test_systemd_finds_nothing_to_say_about_the_mount(tmp_path: Path) -> None:
-    here = tmp_path / "qafila-storage@port1.4.service"
-    here.write_text(STORAGE.read_text("utf-8"), "utf-8")
+@pytest.mark.parametrize("unit", [STORAGE, EXPORT], ids=lambda unit: unit.stem)
+def test_systemd_finds_nothing_to_say_about_the_mount(tmp_path: Path, unit: Path) -> None:
+    here = tmp_path / unit.name.replace("@", "@port1.4")
+    here.write_text(unit.read_text("utf-8"), "utf-8")
     told = run("systemd-analyze", "verify", "--man=no", here)
     about_us = [line for line in told.stderr.splitlines() if "qafila" in line]
     assert not about_us
@@ -364,6 +379,7 @@ def test_the_folders_are_made_with_their_modes(tmp_path: Path) -> None:
         ("etc/qafila", 0o750),
         ("etc/credstore.encrypted", 0o700),
         ("opt/qafila", 0o755),
+        ("run/qafila-export", 0o755),
         ("var/lib/qafila", 0o750),
     ):
         assert (tmp_path / folder).stat().st_mode & 0o7777 == mode

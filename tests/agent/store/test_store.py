@@ -24,9 +24,9 @@ from agent.errors import (
 )
 from agent.store import connection as opening
 from agent.store import frames, schema
+from agent.store.backlog import read_blob
 from agent.store.figures import figures
 from agent.store.keys import load_key, make_key
-from agent.store.outbox import read_blob
 from agent.store.store import Store
 from drivers.base import RawFrame
 from sync.contract.batch import link

@@ -1,0 +1,1 @@
+"""Damage of the database: found, set aside untouched, and salvaged page by page."""

@@ -1,0 +1,1 @@
+"""Contec CMS50D-BT finger clips."""

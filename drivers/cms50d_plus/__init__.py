@@ -1,0 +1,1 @@
+"""Contec CMS50D+ finger clips, on their serial cable."""
