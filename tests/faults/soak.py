@@ -37,9 +37,10 @@ _OF_FAULTS, _OF_CUTS = 0.4, 0.3
 which the power is cut: longer, up to two turns, where too few cuts were done so far."""
 _CUTS_A_SECOND = 0.4
 """At the least, as long as there is time: 240 in the first ten minutes, on a busy machine too."""
-_CUTS = {State.BORN: 1, State.IDLE: 3}
+_CUTS = {State.BORN: 1, State.PURGING: 1, State.IDLE: 3}
 _CUTS_ELSE = 8
-"""How many cuts one process goes through; a state that it is in but once takes one."""
+"""How many cuts one process goes through. One, where it is in its state but once, or where a line
+that is still on its way to the ledger may let something go."""
 _CEILING = 60.0
 
 
