@@ -53,6 +53,8 @@ async def _cycle(unit: Unit, relay: Relay) -> None:
     before = relay.connections
     deadline = time.monotonic() + _CEILING
     while relay.connections == before:
+        if unit.agents[-1].poll() is not None:
+            raise RuntimeError(f"the agent ended: {unit.log.read_text('utf-8')[-2000:]}")
         await asyncio.to_thread(unit.ask, "reconnect")
         await asyncio.sleep(0.005)
         assert time.monotonic() < deadline

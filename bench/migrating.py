@@ -23,14 +23,18 @@ ROWS, KILLS = 100_000, 20
 _OPEN = (
     "import sys; from pathlib import Path; from bench.backlog import open_bench; "
     "from tests.faults.scribe import learn_migration; learn_migration(); "
-    "open_bench(Path(sys.argv[1])).close()"
+    "print('begun', flush=True); open_bench(Path(sys.argv[1])).close()"
 )
 
 
 def migrate(folder: Path) -> subprocess.Popen[bytes]:
     """Begin to open the store with a version that copies the whole log into another table."""
     words = [sys.executable, "-c", _OPEN, str(folder)]
-    return subprocess.Popen(words, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdout.readline() == b"begun\n"
+    return process
 
 
 def main(rows: int = ROWS, kills: int = KILLS) -> None:
@@ -42,7 +46,7 @@ def main(rows: int = ROWS, kills: int = KILLS) -> None:
         killed = 0
         for _ in range(kills):
             process = migrate(folder)
-            time.sleep(chance.uniform(0.3, 3.0))
+            time.sleep(chance.uniform(0.0, 2.0))
             process.send_signal(signal.SIGKILL)
             killed += process.wait() == -signal.SIGKILL
         begun = time.perf_counter()
@@ -52,5 +56,6 @@ def main(rows: int = ROWS, kills: int = KILLS) -> None:
         with closing(Store.open(folder, load_key(folder), UNIT, "simulated")) as store:
             (kept,) = store.reader.execute("SELECT count(*) FROM record").fetchone()
             (copied,) = store.reader.execute("SELECT count(*) FROM rewritten").fetchone()
+    assert kept == rows
     head = ("rows", "killed", "rows afterwards", "rows migrated", "last migration s")
     show(head, [(f"{rows:,}", killed, f"{kept:,}", f"{copied:,}", took)])

@@ -210,7 +210,7 @@ async def test_file_that_could_not_be_judged_is_judged_the_next_time(
 
 
 async def test_damaged_file_is_written_anew_and_taken_away(truck: Truck) -> None:
-    """A stick that rots is no second place: each file is read to its end when it comes."""
+    """T16: A stick that rots is no second place: each file is read to its end when it comes."""
     await truck.record(b"one", b"two")
     truck.carry()
     (path,) = truck.stick.joinpath(*PLACE).iterdir()

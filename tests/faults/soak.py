@@ -34,17 +34,13 @@ SHORTEST = 30.0
 _TURN = 60.0
 _OF_FAULTS, _OF_CUTS = 0.4, 0.3
 """The parts of a turn in which a campaign does faults, after which it comes to its end, and in
-which the power is cut: longer, up to a whole turn more, where too few cuts were done so far."""
+which the power is cut: longer, up to two turns, where too few cuts were done so far."""
 _CUTS_A_SECOND = 0.4
 """At the least, as long as there is time: 240 in the first ten minutes, on a busy machine too."""
-_CUTS = {
-    State.BORN: 1,
-    State.INGESTING: 8,
-    State.MIGRATING: 5,
-    State.DRAINING: 8,
-    State.IDLE: 3,
-}
-"""How many cuts one process goes through; a state that it is in but once takes one."""
+_CUTS = {State.BORN: 1, State.PURGING: 1, State.IDLE: 3}
+_CUTS_ELSE = 8
+"""How many cuts one process goes through. One, where it is in its state but once, or where a line
+that is still on its way to the ledger may let something go."""
 _CEILING = 60.0
 
 
@@ -105,7 +101,7 @@ def soak(seconds: float, seed: int) -> Tally:
                 campaign(tally, chance.randrange(1 << 30), until)
             now = time.monotonic()
             due = min(end, now + turn * _OF_CUTS)
-            cut_power(tally, chance, base, due, min(end, now + turn))
+            cut_power(tally, chance, base, due, min(end, now + 2 * turn))
             tell(f"{tally.cuts} power cuts, {tally.line()}")
         count_schedules(tally, schedules)
     return tally
@@ -155,21 +151,22 @@ def campaign(tally: Tally, seed: int, until: float) -> None:
 def cut_power(tally: Tally, chance: random.Random, base: Base, due: float, end: float) -> None:
     """Cut the power of the store alone, in one state after the other, as often as is due."""
     while not why_not():
-        for state, cuts in _CUTS.items():
+        for state in State:
             now = time.monotonic()
             if now > end or (now > due and tally.cuts > _CUTS_A_SECOND * (now - tally.begun)):
                 return
             seed = chance.randrange(1 << 30)
             used = base if state is State.MIGRATING or chance.randrange(2) else None
             try:
-                for outcome in _cut(seed, state, cuts, used):
+                for outcome in _cut(seed, state, used):
                     count_cut(tally, outcome)
             except RuntimeError as failure:
                 tally.complain(f"power cut {seed} while {state}: {failure}")
 
 
-def _cut(seed: int, state: State, cuts: int, base: Base | None) -> list[Outcome]:
+def _cut(seed: int, state: State, base: Base | None) -> list[Outcome]:
     """Cut at one operation by its number, or look often at what a cut would leave."""
+    cuts = _CUTS.get(state, _CUTS_ELSE)
     if cuts == 1:
         return [cut_once(seed, state, Code.AS_IT_IS, base=base)]
     return cut_often(seed, state, cuts, base=base)

@@ -65,7 +65,7 @@ def held(outcomes: list[Outcome]) -> None:
 @with_power
 @pytest.mark.parametrize("state", [State.IDLE, State.INGESTING, State.DRAINING, State.PURGING])
 def test_power_cut_loses_nothing_that_was_acknowledged(state: State) -> None:
-    """T01, T02, T03."""
+    """T01, T02, T03, T07."""
     held([cut_once(0, state), *cut_often(1, state, cuts=5)])
 
 
@@ -110,6 +110,7 @@ def test_harness_catches_the_mutant(code: Code, settled_unit: Base) -> None:
 
 @with_power
 def test_harness_catches_a_purge_of_what_is_pending() -> None:
+    """T07."""
     outcome = cut_once(1, State.PURGING, Code.PURGES_WHAT_IS_PENDING, at=5000)
     assert outcome.lost > 0
 

@@ -135,6 +135,7 @@ class PurgingWorld(World):
 
 
 def test_nothing_that_may_not_go_ever_goes() -> None:
+    """T15."""
     run_state_machine_as_test(
         PurgingWorld, settings=settings(max_examples=12, stateful_step_count=30, **QUIET)
     )

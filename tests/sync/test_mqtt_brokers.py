@@ -259,7 +259,7 @@ def here(tmp_path: Path) -> Iterator[Place]:
 async def test_a_broker_of_311_without_a_centre_gets_hellos_and_nothing_more(
     old_broker: int, here: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C-6.1: connection after connection, until a centre has answered; then all of it, once."""
+    """T21, C-6.1: connection after connection, until a centre answered; then all of it, once."""
     for side in (backoff, central_backoff):
         monkeypatch.setattr(side, "FIRST", 0.05)
         monkeypatch.setattr(side, "CEILING", 0.5)

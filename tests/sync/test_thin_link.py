@@ -119,7 +119,7 @@ CAP = 40_000
 async def test_a_cap_holds_over_records_chunks_and_connections(
     here: Place, mosquitto: Mosquitto
 ) -> None:
-    """Point 4: bytes a second, counted on the wire, whatever they are; cut once in between."""
+    """T39: Point 4: bytes a second, counted on the wire, whatever they are; cut once in between."""
     pictures = [random.Random(seed).randbytes(60_000) for seed in range(2)]
     for picture in pictures:
         await here.unit.record(picture)

@@ -62,7 +62,7 @@ def epochs(unit: Unit) -> int:
 async def test_a_clone_that_went_its_own_way_begins_anew_and_nothing_is_lost_or_doubled(
     of_the_clone: int, here: Place, mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
-    """C-8.5: one after the other; the second finds its seqs taken by another history."""
+    """T28: C-8.5: one after the other; the second finds its seqs taken by another history."""
     with here.centre.receiving(mosquitto.port):
         async with here.unit.online(mosquitto.port):
             await here.unit.record_many(5)

@@ -381,7 +381,7 @@ def ending_soon(
 async def test_a_name_that_another_has_taken_is_said_and_not_fought_for(
     here: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MQTT 5 has a word for it: then the backoff goes on as if the link had never stood."""
+    """T37: MQTT 5 has a word for it: then the backoff goes on as if the link had never stood."""
     stood = noted(monkeypatch)
     with here.centre.ledger() as ledger:
         connecting = ending_soon(here, ledger, TakenOver("taken"))
@@ -394,7 +394,7 @@ async def test_a_name_that_another_has_taken_is_said_and_not_fought_for(
 async def test_links_that_are_taken_without_a_word_are_told_of_after_ten(
     here: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MQTT 3.1.1 just closes the socket of the one who was there first; so does an old broker."""
+    """T37: MQTT 3.1.1 just closes the socket of who was there first; so does an old broker."""
     stood = noted(monkeypatch)
     with here.centre.ledger() as ledger:
         async with running(here.unit.uplink(ending_soon(here, ledger, None))):

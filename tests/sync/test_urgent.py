@@ -58,7 +58,7 @@ def blob_of(packet: Packet) -> bytes:
 async def test_a_request_pulls_its_photograph_past_one_that_is_in_flight(
     here: Place, mosquitto: Mosquitto
 ) -> None:
-    """C-4.11: record, request, then its chunks; the other photograph waits, and arrives too."""
+    """T38, C-4.11: record, request, then its chunks; the other photograph waits, and arrives."""
     with here.centre.receiving(mosquitto.port):
         async with Relay(mosquitto.port, latency=0.02, rate=100_000) as relay:
             await here.unit.record(LARGE)

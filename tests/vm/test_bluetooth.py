@@ -58,6 +58,7 @@ def test_every_reading_arrives_once(
 def test_adapter_that_is_pulled_out_and_put_back_is_used_again(
     truck: Truck, devices: list[Device]
 ) -> None:
+    """T46."""
     truck.unplug_radio()
     eventually(lambda: truck.shown("box1-cuff")["state"] == "unavailable", words="nobody notices")
     for device in devices:
@@ -94,13 +95,14 @@ def reconnect(truck: Truck, device: Device, often: int) -> None:
 def test_no_reading_is_lost_silently_where_a_monitor_hangs_up_at_once(
     truck: Truck, devices: list[Device]
 ) -> None:
+    """T42."""
     reconnect(truck, devices[0], 5)
 
 
 def test_readings_are_lost_silently_where_nobody_hangs_up(
     truck: Truck, devices: list[Device]
 ) -> None:
-    """The mutant of the test before: BlueZ confirms what nobody has subscribed to any more."""
+    """T42: The mutant of the test before: BlueZ confirms what nobody has subscribed to any more."""
     truck.mutate()
     with pytest.raises(AssertionError, match="readings were confirmed and are nowhere"):
         reconnect(truck, devices[0], 5)

@@ -104,6 +104,7 @@ def test_thermometer_is_recognised_and_read(
 def test_thermometer_that_is_torn_out_in_mid_frame_is_read_as_another_tty(
     unit: Truck, thermometer: Thermometer
 ) -> None:
+    """T44."""
     thermometer.put_back()
     with_old_number_taken = unit.guest.listen(f"python3 -c '{HOLD}'")
     try:

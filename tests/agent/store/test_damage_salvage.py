@@ -316,6 +316,7 @@ async def test_picture_whose_bytes_are_gone_is_told_and_waited_for_by_nobody(
 async def test_salvage_that_is_cut_goes_on_and_doubles_nothing(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """T07."""
     monkeypatch.setattr(salvage, "_ROWS", 7)
     page = pages_of(state, "record")[3]
     lost = _touching(state, load_key(state))[page]

@@ -211,6 +211,7 @@ async def test_log_that_was_copied_whole_may_lose_its_head(state: Path) -> None:
 
 @pytest.mark.parametrize("hurt", [None, "head zeroed", "everything zeroed", "file cut in half"])
 def test_wrong_key_is_an_error_and_never_taken_for_damage(state: Path, hurt: str | None) -> None:
+    """T04."""
     if hurt:
         HURT[hurt](state)
     before = content(state)

@@ -95,6 +95,7 @@ async def test_ninety_days_offline_purge_nothing_that_is_unconfirmed(unit: OldUn
 @pytest.mark.parametrize("wrong", [timedelta(days=365), timedelta(days=-21_000)])
 @pytest.mark.parametrize("clock", ["synchronised", "unsynchronised", "implausible"])
 async def test_wrong_clock_ages_nothing_early(unit: OldUnit, wrong: timedelta, clock: str) -> None:
+    """T15."""
     await seen(unit, b"one")
     await unit.settle()
     await unit.sweep()
@@ -427,6 +428,7 @@ class Interrupter:
 
 
 async def test_slice_looks_at_no_more_rows_than_its_bound(unit: OldUnit) -> None:
+    """T18."""
     await seen(unit, *(b"tray %d" % n for n in range(purge.ROWS * 2)), patient=False)
     await unit.settle()
     await unit.grow_old(DAYS)
