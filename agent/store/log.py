@@ -228,11 +228,11 @@ def _insert(
 def _keep_blob(connection: Connection, place: Place, blob: Blob) -> None:
     sha256 = hashlib.sha256(blob.content).digest()
     (refs,) = connection.execute(
-        "INSERT INTO blob (sha256, size, media_type, refs) VALUES (?, ?, ?, 1) "
-        "ON CONFLICT DO UPDATE SET refs = refs + 1 RETURNING refs",
+        "INSERT INTO blob (sha256, size, media_type, refs) VALUES (?, ?, ?, 0) "
+        "ON CONFLICT DO UPDATE SET size = size RETURNING refs",
         (sha256, len(blob.content), blob.media_type),
     ).fetchone()
-    if refs == 1:  # it is new, or retention had begun to delete what nobody referred to
+    if refs == 0:  # it is new, or retention had begun to delete what nobody referred to
         connection.executemany(
             "INSERT INTO chunk (sha256, offset, content) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             (
@@ -240,8 +240,9 @@ def _keep_blob(connection: Connection, place: Place, blob: Blob) -> None:
                 for at in range(0, len(blob.content), PIECE)
             ),
         )
-    connection.execute(
+    named = connection.execute(
         "INSERT INTO record_blob (epoch, lane, seq, sha256, role) VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT DO NOTHING",
         (*place[:3], sha256, blob.role),
-    )
+    ).rowcount
+    connection.execute("UPDATE blob SET refs = refs + ? WHERE sha256 = ?", (named, sha256))

@@ -171,6 +171,11 @@ async def test_picture_commits_with_its_reading_and_is_counted_by_reference(stor
         assert read_blob(store.reader, sha256, first, last) == picture[first : last + 1]
 
 
+async def test_picture_that_a_reading_names_twice_is_counted_once(store: Store) -> None:
+    await store.record(capture(b"one", blobs=(b"picture", b"picture")))
+    assert rows(store, "SELECT refs FROM blob") == [(1,)]
+
+
 async def test_a_failing_job_undoes_itself_and_nobody_else(store: Store) -> None:
     def fail(connection: sqlite3.Connection) -> None:
         connection.execute("DELETE FROM record")
