@@ -134,12 +134,14 @@ def settle(
     retired: frozenset[str] = frozenset(),
     *,
     fresh: bool = True,
+    answering: bool = False,
 ) -> Verdict:
     """Weigh a verified receipt of this epoch and lane (contract, part 8).
 
     `hash_at` gives our chain's value at a seq (the genesis at 0); `retired` are the central
     epochs that were followed by another. `fresh`: `proves` has said so; only such a receipt
-    may bring another central epoch (C-8.3).
+    may bring another central epoch (C-8.3). `answering`: it answers the newest hello of a link;
+    only such a receipt may say that we went on from a copy (C-8.5).
     """
     same = receipt.central_epoch == state.central_epoch
     if receipt.central_epoch in retired:
@@ -152,7 +154,7 @@ def settle(
         return RestoredCopy()
     if hash_at(receipt.through) != bytes.fromhex(receipt.head_hash):
         # Of what we have settled the centre may be wrong; of what is still ours to send, hardly.
-        diverged = fresh and receipt.through > state.through
+        diverged = answering and receipt.through > state.through
         return RestoredCopy() if diverged else Ignored(Why.IMPOSSIBLE)
     return _taken(state, receipt, same=same)
 

@@ -38,7 +38,8 @@ def apply(
     `asked` is the newest hello of the link.
     """
     questions = (asked, carried_question(connection, destination))
-    verdict = _weigh(connection, destination, unit, receipt, questions)
+    answering = receipt.answers == asked.session
+    verdict = _weigh(connection, destination, unit, receipt, questions, answering=answering)
     if isinstance(verdict, Ignored) and verdict.why.alarming:
         alarm(connection, f"receipt-{verdict.why}", _WORDS[verdict.why])
     return verdict
@@ -51,7 +52,7 @@ def apply_carried(connection: Connection, destination: str, unit: str, receipt: 
     central epoch.
     """
     questions = (carried_question(connection, destination),)
-    verdict = _weigh(connection, destination, unit, receipt, questions)
+    verdict = _weigh(connection, destination, unit, receipt, questions, answering=False)
     if verdict == Ignored(Why.STALE):
         for held in receipt.chunks:
             if held.complete:
@@ -86,6 +87,8 @@ def _weigh(
     unit: str,
     receipt: Receipt,
     asked: Collection[Question],
+    *,
+    answering: bool,
 ) -> Verdict:
     if receipt.unit != unit:
         return Ignored(Why.ANOTHER_UNIT)
@@ -100,6 +103,7 @@ def _weigh(
         lambda seq: hash_at(connection, receipt.epoch, receipt.lane, seq),
         _retired(connection, destination),
         fresh=proves(receipt, present(connection, destination), asked),
+        answering=answering,
     )
     if isinstance(verdict, RestoredCopy):
         epochs.fork(connection, destination, "the centre knows another life of this unit")

@@ -86,6 +86,7 @@ class Log:
             lambda seq: log.hashes[seq] if seq < len(log.hashes) else None,
             frozenset(self.centres[:-1]),
             fresh=fresh,
+            answering=fresh,
         )
         if isinstance(verdict, RestoredCopy):
             self.fork()

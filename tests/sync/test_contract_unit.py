@@ -85,16 +85,17 @@ def test_a_retired_central_epoch_is_heard_no_more() -> None:
 
 def test_a_head_hash_that_is_not_our_chain_is_impossible() -> None:
     """C-8.4, C-7.3: the centre has other records than we wrote."""
-    for through, fresh in ((9, False), (4, False), (4, True), (2, True)):
+    for through, answering in ((9, False), (4, False), (4, True), (2, True)):
         wrong = receipt(through, head_hash=CHAIN[8].hex())
-        assert settle(state(), wrong, hash_at, fresh=fresh) == Ignored(Why.IMPOSSIBLE)
+        verdict = settle(state(), wrong, hash_at, answering=answering)
+        assert verdict == Ignored(Why.IMPOSSIBLE)
     assert Why.IMPOSSIBLE.alarming
 
 
 def test_another_history_of_what_we_have_not_settled_makes_us_a_copy() -> None:
     """C-8.5: told in answer to our hello; what is settled the centre may have damaged instead."""
     wrong = receipt(9, head_hash=CHAIN[8].hex())
-    assert settle(state(), wrong, hash_at, fresh=True) == RestoredCopy()
+    assert settle(state(), wrong, hash_at, answering=True) == RestoredCopy()
 
 
 def test_the_genesis_is_the_hash_through_nothing() -> None:
