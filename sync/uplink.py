@@ -45,7 +45,10 @@ class Uplink:
         """Keep a session going for ever; ends by cancellation only."""
         backoff = Backoff(random.uniform)
         while True:
-            stood = await self._attempt()
+            # In a task of its own: before Python 3.11.3 a task group may leave its task half
+            # cancelled, and then a time-out in it ends as a cancellation that nobody asked for
+            # (gh-102780; Debian 12 has 3.11.2).
+            stood = await asyncio.create_task(self._attempt())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(backoff.wait(stood)):
                     await self._route()
