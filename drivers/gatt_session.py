@@ -37,7 +37,8 @@ __all__ = ["GattDriver", "GattLink", "Limits"]
 class Limits:
     """How long a visit lasts, in seconds.
 
-    After the last reading, at most, to be settled, and what asking beside the readings may take.
+    After the last reading, at most, to settle the next one, and what asking beside the readings
+    may take.
     """
 
     idle: float = 5.0
@@ -111,6 +112,7 @@ class _Visit:
         self._kept: asyncio.Queue[Heard | None] = asyncio.Queue()
         self._count = 0
         self._settled = 0
+        self._done = 0
         self._patience: asyncio.Timeout | None = None
         self._latest = 0.0
         self._collector.shown_as = self._shown_as()
@@ -245,6 +247,7 @@ class _Visit:
             while (heard := await self._heard.get()) is not None:
                 frame = RawFrame(heard.source, heard.raw, self._shown_as())
                 number = await self._sink.keep(frame)
+                self._done += 1
                 self._kept.put_nowait(Heard(heard.source, heard.raw, number))
         finally:
             self._kept.put_nowait(None)
@@ -254,6 +257,7 @@ class _Visit:
             await self._introduced.wait()
             lively = await self._collector.take(heard)
             self._settled += heard.number is not None
+            self._done += 1
             if lively:
                 self._rest()
         await self._collector.finish()
@@ -262,7 +266,13 @@ class _Visit:
 
     async def _drain(self, stages: Sequence[asyncio.Task[None]]) -> None:
         self._heard.put_nowait(None)
-        _, late = await asyncio.wait(stages, timeout=self._limits.drain)
+        late: set[asyncio.Task[None]] = set(stages)
+        done = -1
+        while late and done != self._done:
+            # A slow store is waited for as long as it gets anywhere: the device has forgotten
+            # what it has told, and what is not kept yet is nowhere else.
+            done = self._done
+            _, late = await asyncio.wait(stages, timeout=self._limits.drain)
         for stage in stages:
             if stage not in late:
                 stage.result()

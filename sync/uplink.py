@@ -66,7 +66,8 @@ class Uplink:
         backoff = Backoff(random.uniform)
         while True:
             # In a task of its own: where the link goes as we are cancelled, the task group within
-            # tells of the lost link alone (CPython, TaskGroup.__aexit__).
+            # tells of the lost link alone (CPython, TaskGroup.__aexit__), and before Python 3.11.3
+            # it may leave its task half cancelled (gh-102780; Debian 12 has 3.11.2).
             stood = await asyncio.ensure_future(self._attempt())
             if _told_to_end():
                 raise asyncio.CancelledError

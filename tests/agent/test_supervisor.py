@@ -74,6 +74,30 @@ def events(log: list[Any], name: str) -> list[Any]:
     return [line for line in log if line["event"] == name]
 
 
+async def test_cancellation_that_a_child_leaves_does_not_reach_the_next_one() -> None:
+    """Before Python 3.11.3 a task group leaves one, and the next time-out would end the task."""
+    left: list[int] = []
+
+    async def child() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        left.append(task.cancelling())
+        task.cancel()
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            raise Unavailable("it", "it is away") from None
+
+    keeping = asyncio.create_task(keep("child", child, lambda *_: None))
+    async with asyncio.timeout(30):
+        while len(left) < 3:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.005)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    assert keeping.cancelled()
+    assert left[:3] == [0, 0, 0]
+
+
 async def test_absence_is_logged_once_and_the_return_once(log: list[Any]) -> None:
     gone = [Unavailable("cuff", "nothing is plugged in here") for _ in range(20)]
     child = Child(*gone)

@@ -77,6 +77,21 @@ async def test_every_frame_is_kept_recorded_and_settled_in_order() -> None:
     assert others() == set()
 
 
+async def test_store_that_is_slow_is_waited_for_as_long_as_it_gets_anywhere() -> None:
+    """All of it together takes several times the patience for one."""
+
+    class Slow(MemorySink):
+        async def keep(self, frame: RawFrame) -> int:
+            await asyncio.sleep(0.5)
+            return await super().keep(frame)
+
+    patience = 2.0
+    sink = Slow()
+    await cuff(Limits(idle=0.05, visit=60, drain=patience)).run(Link(FRAMES), sink)
+    assert [reading.raw for reading in sink.recorded] == FRAMES
+    assert others() == set()
+
+
 async def test_frame_is_durable_before_it_is_decoded() -> None:
     acts: list[tuple[str, bytes]] = []
 

@@ -125,7 +125,7 @@ class Ecg(_Exported):
     def __init__(self) -> None:
         super().__init__(_HEALTHYPI6, "HealthyPi 6", "ECG0001")
         self.opened = threading.Event()
-        self.said = b""
+        self.blocks: list[bytes] = []
         self._data: Any = self.device.add(
             CDCACM(on_open=lambda *_: self.opened.set(), on_close=lambda *_: self.opened.clear())
         )
@@ -136,7 +136,7 @@ class Ecg(_Exported):
         for second, raw in simulate(seconds):
             time.sleep(max(0.0, begin + second - time.monotonic()))
             self._data.write(raw)
-            self.said += raw
+            self.blocks.append(raw)
 
 
 class _ButtonedControl(VideoControl):  # type: ignore[misc] # usbip carries no types

@@ -36,6 +36,7 @@ def devices(truck: Truck) -> list[Device]:
     return found
 
 
+@pytest.mark.timeout(900 + 20 * READINGS)
 def test_every_reading_arrives_once(
     truck: Truck, devices: list[Device], tell: Callable[[str], None]
 ) -> None:

@@ -6,7 +6,6 @@ The ledger is kept outside of the machine: each record's id, as the agent listed
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import threading
 from contextlib import ExitStack
@@ -63,7 +62,7 @@ class Cut:
 
     def __init__(self, ready: Ready, folder: Path, *, lies: bool) -> None:
         image = folder / "data.ext4"
-        shutil.copy(ready.data, image)
+        subprocess.run(["cp", "--sparse=always", str(ready.data), str(image)], check=True)
         self.disk = VolatileDisk(image, folder / "nbd", lies=lies)
         self.truck = Truck(ready, folder, self.disk.drive)
         self.ledger = Ledger()
