@@ -26,7 +26,7 @@ CAMERA, STICK = "oracle-camera", "oracle-stick"
 NAMELESS = "oracle"
 """Begins the name of every person here, and of no other."""
 ROWS_OF_A_PAGE = 8
-"""The most records, or pieces of pictures, that a page of 4,096 bytes can cost: each has 480 and
+"""The most records, or pieces of pictures, that a page of 4,096 bytes can cost: each has 479 and
 more on it, and the rest on pages of its own (sqlite.org/fileformat2.html, part 1.6)."""
 _GIVEN_UP = "given up"
 
