@@ -34,7 +34,7 @@ SECONDS_TO_RUN ?= 600
 SEED ?= 1
 
 soak: $(VENV)/.test tools
-	@$(BIN)/python -m tests.faults.soak $(SECONDS_TO_RUN) $(SEED)
+	@QAFILA_FUZZED=$(FUZZED) $(BIN)/python -m tests.faults.soak $(SECONDS_TO_RUN) $(SEED)
 
 bench: $(VENV)/.test tools
 	@$(BIN)/python -m bench $(WHAT)

@@ -13,24 +13,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drivers import DRIVERS
-from drivers.base import Decoded, NoReading
-from drivers.card import card, decoder, driver_of_source
+from drivers.card import driver_of_source
 from drivers.decode import decode_frame
-from drivers.errors import ProtocolFault
 from tests.contract.cases import CAPTURES, Case, cases, codec, folders, held_to, load
+from tests.contract.fuzz import FUZZED, decode_fuzzed, feed_noise, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from drivers.base import Measurement
-
 SEED = int(os.environ.get("QAFILA_FUZZ_SEED", "20260101"))
-FUZZED = int(os.environ.get("QAFILA_FUZZED", "10000"))
-"""Fuzzed frames a codec; `make soak-codecs` takes a million of them."""
-
 CUTS = 50
-LONGEST_NOISE = 300
 IMPURE = ("asyncio", "serial", "bleak", "av", "sqlite3", "sqlcipher3", "socket", "bumble")
 
 
@@ -40,40 +32,6 @@ def captured(rule: str) -> list[Case]:
 
 def every_folder() -> list[Path]:
     return [folder for driver in DRIVERS for folder in folders(driver)]
-
-
-def judge(case: Case, raw: bytes) -> str:
-    """The outcome of a frame; anything but a fault or a legal outcome fails the test."""
-    try:
-        outcome = decoder(case.driver, case.source)(raw, name=case.device)
-    except ProtocolFault as fault:
-        require_plain(fault, raw)
-        return "rejected"
-    if isinstance(outcome, NoReading):
-        assert outcome.reason.endswith("."), outcome.reason
-        return "no-reading"
-    assert isinstance(outcome, Decoded)
-    assert outcome.readings
-    for reading in outcome.readings:
-        require_legal(case.driver, reading)
-    return "reading"
-
-
-def require_plain(fault: ProtocolFault, raw: bytes) -> None:
-    assert fault.reason.endswith("."), fault.reason
-    assert fault.offset is None or 0 <= fault.offset <= len(raw)
-
-
-def require_legal(driver: str, reading: Measurement) -> None:
-    its = card(driver)
-    assert reading.kind in its.kinds
-    assert reading.raw
-    assert {value.code for value in reading.values} <= {each.code for each in its.measures}
-    assert all(value.value.is_finite() and value.unit for value in reading.values)
-    assert all(blob.content and blob.media_type and blob.role for blob in reading.blobs)
-    assert reading.values or reading.blobs or reading.duration
-    assert reading.device_time is None or reading.device_time.tzinfo is None
-    assert reading.device_time is not None or not reading.clock_trusted
 
 
 @pytest.mark.parametrize(
@@ -124,28 +82,7 @@ def test_every_bit_flip_is_a_fault_or_legal(case: Case) -> None:
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_fuzzed_frames_are_faults_or_legal(driver: str) -> None:
     print(f"seed {SEED}, {FUZZED} frames")  # noqa: T201 - shown where it fails, and by the soak
-    outcomes = {judge(case, raw) for case, raw in fuzzed(driver, Random(SEED), FUZZED)}
-    assert "rejected" in outcomes
-
-
-def fuzzed(driver: str, chance: Random, count: int) -> Iterator[tuple[Case, bytes]]:
-    """Noise, and captures with bytes changed, dropped, doubled and put together anew."""
-    known = cases(driver)
-    for number in range(count):
-        case = chance.choice(known)
-        if number % 4 == 0:
-            yield case, chance.randbytes(chance.randrange(LONGEST_NOISE))
-            continue
-        raw = bytearray(case.raw)
-        for _ in range(chance.randint(1, 4)):
-            at, end = sorted(chance.randrange(len(raw) + 1) for _ in range(2))
-            end = min(end, at + 8)
-            spare = chance.choice(known).raw
-            cut = chance.randrange(len(spare) + 1)
-            raw[at:end] = chance.choice(
-                [chance.randbytes(end - at), b"", raw[at:end] * 2, spare[cut : cut + 8]]
-            )
-        yield case, bytes(raw)
+    assert "rejected" in decode_fuzzed(driver, SEED, FUZZED)
 
 
 @pytest.mark.parametrize("case", captured("byte-by-byte"), ids=str)
@@ -178,12 +115,7 @@ def heard(case: Case, pieces: list[bytes]) -> list[object]:
 @pytest.mark.parametrize("driver", held_to("byte-by-byte"))
 def test_stream_of_noise_raises_only_faults(driver: str) -> None:
     print(f"seed {SEED}, {FUZZED // 4} frames")  # noqa: T201 - as above
-    framer = codec(driver).Framer()
-    for _, raw in fuzzed(driver, Random(SEED), FUZZED // 4):
-        try:
-            framer.feed(raw)
-        except ProtocolFault:
-            framer = codec(driver).Framer()
+    feed_noise(driver, SEED, FUZZED // 4)
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

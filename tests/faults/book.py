@@ -25,6 +25,10 @@ CAMERA, STICK = "oracle-camera", "oracle-stick"
 """What the two devices are called in the unit's settings."""
 NAMELESS = "oracle"
 """Begins the name of every person here, and of no other."""
+ROWS_OF_A_PAGE = 8
+"""The most records, or pieces of pictures, that a page of 4,096 bytes can cost: each has 479 and
+more on it, and the rest on pages of its own (sqlite.org/fileformat2.html, part 1.6)."""
+_GIVEN_UP = "given up"
 
 
 class Said(StrEnum):
@@ -69,6 +73,8 @@ class Book:
     unanswered: int = 0
     """Pictures that were asked for and neither saved nor refused, as far as anybody knows."""
     on_stick: set[str] = field(default_factory=set)
+    flips: int = 0
+    """How many bits were flipped on the disk of the unit."""
 
     def ask(self, name: str, reading: Reading) -> None:
         """A person is about to enter a reading; the name is used for this one only."""
@@ -108,14 +114,18 @@ def said(answer: dict[str, Any] | None) -> Said:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`lost`: acknowledged and not at the centre as it was. `duplicates`: there twice, or there
-    without ever having been taken. `unsettled`: what the unit itself still waits for."""
+    """`missing`: acknowledged and not at the centre as it was. `told`: what the unit has told the
+    centre will never come. `lost`: more missing than told, or more told than flipped bits cost.
+    `duplicates`: there twice, or there without ever having been taken. `unsettled`: what the unit
+    itself still waits for."""
 
     acknowledged: int
     at_centre: int
     lost: int
     duplicates: int
     unsettled: int = 0
+    missing: int = 0
+    told: int = 0
 
     @property
     def clean(self) -> bool:
@@ -128,24 +138,38 @@ def judge(book: Book, folder: Path, unsettled: int = 0) -> Verdict:
     every = list(found(folder))
     by = {way: [each for each in every if each.by == way] for way in ("entered", CAMERA, STICK)}
     known = sum(map(len, by.values()))
+    missing = _lost_entries(book, by["entered"]) + _lost_pictures(book, by[CAMERA])
+    told = _told_lost(folder)
     return Verdict(
         acknowledged=book.acknowledged,
         at_centre=known,
-        lost=_lost_entries(book, by["entered"]) + _lost_pictures(book, by[CAMERA]),
+        lost=unexcused(missing, told, book.flips),
         duplicates=_surplus_entries(book, by["entered"])
         + _surplus_pictures(book, by[CAMERA])
         + _surplus_imports(book, by[STICK])
         + sum(each.by == "stranger" for each in every)
-        + _told_twice(folder),
+        + _told_twice(folder, book.flips),
         unsettled=unsettled,
+        missing=missing,
+        told=told,
     )
+
+
+def unexcused(missing: int, told: int, flips: int) -> int:
+    """How many are missing that nobody was told of, or were told lost beyond what flips cost."""
+    return max(missing, told) - min(told, flips * ROWS_OF_A_PAGE)
 
 
 def found(folder: Path) -> Iterator[Found]:
     """Every record of a centre but what the agent has to tell of itself."""
-    blobs = {each.sha256: each.content_sha256 for each in report.blobs(folder) if each.complete}
-    for _, record, line in report.lines(folder):
-        told = json.loads(line, parse_float=str, parse_int=str)
+    lines = [
+        (record, json.loads(line, parse_float=str, parse_int=str))
+        for _, record, line in report.lines(folder)
+    ]
+    blobs = {
+        told["blob-lost"]["sha256"]: _GIVEN_UP for _, told in lines if told["kind"] == "blob-lost"
+    } | {each.sha256: each.content_sha256 for each in report.blobs(folder) if each.complete}
+    for record, told in lines:
         if told["context"].get("method", "agent") != "agent":
             yield _found(record, told, blobs)
 
@@ -202,7 +226,7 @@ def _lost_pictures(book: Book, there: list[Found]) -> int:
 def _surplus_pictures(book: Book, there: list[Found]) -> int:
     """Pictures twice, of no frame, or more of them than the asking can account for."""
     records = [each.record for each in there]
-    strange = [each for each in there if not _sound(book, each)]
+    strange = [each for each in there if not (_sound(book, each) or _given_up(each))]
     unknown = len(set(records) - book.photographed) - book.unanswered
     return len(records) - len(set(records)) + len(strange) + max(0, unknown)
 
@@ -211,9 +235,21 @@ def _surplus_imports(book: Book, there: list[Found]) -> int:
     """A stick tells its pictures again at every start: each is one reading for ever."""
     copies = Counter(each.reading.raw for each in there)
     return sum(count - 1 for count in copies.values()) + sum(
-        each.reading.raw not in book.on_stick or each.reading.blobs != (each.reading.raw,)
+        each.reading.raw not in book.on_stick
+        or not (each.reading.blobs == (each.reading.raw,) or _given_up(each))
         for each in there
     )
+
+
+def _given_up(each: Found) -> bool:
+    """Whether its picture is one that the unit has told it has lost."""
+    return _GIVEN_UP in each.reading.blobs
+
+
+def _told_lost(folder: Path) -> int:
+    """How many records and blobs the unit has told will never come."""
+    (unit,) = report.status(folder).units
+    return sum(lane.lost for lane in unit.lanes) + unit.blobs_lost
 
 
 def digest(content: bytes) -> str:
@@ -221,11 +257,23 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _told_twice(folder: Path) -> int:
-    """How many entries of the centre's log say a record that another one says already."""
+def _told_twice(folder: Path, flips: int) -> int:
+    """How many entries of the centre's log say a record that another one says already.
+
+    After a salvage the new epoch says again what no receipt had settled in the old one, and a
+    stick tells what is still on its way out of the damaged database: then only what no stick
+    tells counts, and in one epoch.
+    """
+    said = "FROM entries JOIN lanes ON lanes.id = lane_id WHERE outcome = 'taken'"
+    each = "record_id"
+    if flips:
+        each = "epoch || record_id"
+        said += " AND record_id NOT IN (SELECT value FROM json_each(?))"
+    sticks = json.dumps([each.record for each in found(folder) if each.by == STICK])
     uri = f"{(folder / 'central.db').absolute().as_uri()}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True)) as connection:
         (surplus,) = connection.execute(
-            "SELECT count(*) - count(DISTINCT record_id) FROM entries WHERE outcome = 'taken'"
+            f"SELECT count(*) - count(DISTINCT {each}) {said}",
+            (sticks,) if flips else (),
         ).fetchone()
     return int(surplus)

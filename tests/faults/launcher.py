@@ -1,4 +1,7 @@
-"""Start the agent as `qafila run` does, with one hook more: its wall clock can be set off.
+"""Start the agent as `qafila run` does, with two hooks more.
+
+Its wall clock can be set off, and it leaves a file `READ` beside its settings once it has read
+every page of its database and found none damaged, which it does after a salvage.
 
     python -m tests.faults.launcher UNIT_TOML CODE
 
@@ -11,14 +14,21 @@ import os
 import sys
 import threading
 from datetime import datetime, timedelta, tzinfo
-from typing import Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 from unittest.mock import patch
 
 from agent import clock
 from agent.cli import main as qafila
+from agent.damage import care
 from tests.faults.scribe import Code, break_code
 
+if TYPE_CHECKING:
+    from agent.store.store import Store
+
+READ = "every-page-read"
 _NOW = datetime.now
+_SCRUB = care.scrub
 _STARTS_OFF = "QAFILA_CLOCK_OFF"
 
 
@@ -42,11 +52,22 @@ def listen() -> None:
     os._exit(0)
 
 
+def tell_when_read(sign: Path) -> None:
+    """Leave a sign once every page could be read."""
+
+    async def scrub(store: Store) -> None:
+        await _SCRUB(store)
+        sign.touch()  # noqa: ASYNC240 - at once
+
+    patch.object(care, "scrub", scrub).start()
+
+
 def main(settings: str, code: str) -> None:
     """Run the agent, or a mutant of it."""
     break_code(Code(code))
     SetOff.offset = timedelta(seconds=int(os.environ.get(_STARTS_OFF, "0")))
     patch.object(clock, "datetime", SetOff).start()
+    tell_when_read(Path(settings).with_name(READ))
     threading.Thread(target=listen, daemon=True).start()
     qafila(["run", "--settings", settings])
 

@@ -44,6 +44,7 @@ class Fault(StrEnum):
     RECEIPTS_REORDERED = "receipts-reordered"
     RECEIPTS_OLD = "receipts-old"
     BITS_FLIPPED_ON_THE_WIRE = "bits-flipped-on-the-wire"
+    BIT_FLIPPED_ON_DISK = "bit-flipped-on-disk"
 
 
 OF_THE_DISK = {Fault.POWER_CUT, Fault.DISK_FULL, Fault.FSYNC_FAILED}
@@ -228,6 +229,16 @@ async def bits_flipped_on_the_wire(world: World) -> None:
     await back(world)
 
 
+async def bit_flipped_on_disk(world: World) -> None:
+    """One bit, while something waits that nobody else has; over once every page reads again."""
+    await world.relay.cut()
+    await pause(world)
+    await world.kill_unit()
+    world.flip_bit_on_disk()
+    await world.heal_unit()
+    await back(world)
+
+
 async def for_a_while(world: World, change: Callable[[bytes], bytes]) -> None:
     world.mind(change)
     await asyncio.sleep(0.8)
@@ -254,6 +265,7 @@ FAULTS: dict[Fault, Callable[[World], Awaitable[None]]] = {
     Fault.RECEIPTS_REORDERED: receipts_reordered,
     Fault.RECEIPTS_OLD: receipts_old,
     Fault.BITS_FLIPPED_ON_THE_WIRE: bits_flipped_on_the_wire,
+    Fault.BIT_FLIPPED_ON_DISK: bit_flipped_on_disk,
 }
 
 

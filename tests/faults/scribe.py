@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from agent.clock import now
+from agent.damage.salvage import Salvor
 from agent.store import purge, schema, settling
 from agent.store import store as store_module
 from agent.store.connection import open_writer
@@ -66,6 +67,7 @@ class Code(StrEnum):
     SAYS_SO_BEFORE_COMMIT = "says-so-before-commit"
     MIGRATES_IN_PIECES = "migrates-in-pieces"
     PURGES_WHAT_IS_PENDING = "purges-what-is-pending"
+    SALVAGES_NOTHING = "salvages-nothing"
 
 
 class SaysSoBeforeCommit(Writer):
@@ -96,6 +98,8 @@ def break_code(code: Code) -> None:
         patch.object(store_module, "Writer", SaysSoBeforeCommit).start()
     if code is Code.PURGES_WHAT_IS_PENDING:
         patch.object(purge, "may_go", lambda *_: sys.maxsize).start()
+    if code is Code.SALVAGES_NOTHING:
+        patch.object(Salvor, "_unfinished", lambda _: []).start()
 
 
 def learn_migration(code: Code = Code.AS_IT_IS) -> None:

@@ -2,10 +2,10 @@
 
     python -m tests.faults.soak SECONDS_TO_RUN SEED
 
-In turns: a campaign of the oracle, then power cuts of the store alone. Beside both, in a process
-of its own: schedules of the simulation. Progress goes to the error output; the last line of the
-output is one JSON object, and the exit
-code is 1 where anything was lost, doubled or broken.
+In turns: a campaign of the oracle, then power cuts of the store alone. Beside both, in processes
+of their own: schedules of the simulation, and fuzzed frames through every codec. Progress goes to
+the error output; the last line of the output is one JSON object, and the exit code is 1 where
+anything was lost, doubled or broken.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
+from drivers import DRIVERS
 from tests.brokers import find_mosquitto
 from tests.faults import oracle
 from tests.faults.disk import ROOT, why_not
@@ -57,6 +58,7 @@ class Tally:
     duplicates: int = 0
     cuts: int = 0
     schedules: int = 0
+    fuzzed: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
 
     def line(self) -> str:
@@ -90,7 +92,8 @@ def soak(seconds: float, seed: int) -> Tally:
     end = tally.begun + seconds
     with (
         tempfile.TemporaryDirectory(prefix="qafila-soak-") as place,
-        scheduling(seed, seconds) as schedules,
+        beside("tests.model.schedules", seed, seconds) as schedules,
+        beside("tests.contract.fuzz", seed, seconds) as frames,
     ):
         base = settled_unit(Path(place) / "state")
         learn_migration()
@@ -104,13 +107,14 @@ def soak(seconds: float, seed: int) -> Tally:
             cut_power(tally, chance, base, due, min(end, now + 2 * turn))
             tell(f"{tally.cuts} power cuts, {tally.line()}")
         count_schedules(tally, schedules)
+        count_fuzzed(tally, frames)
     return tally
 
 
-def scheduling(seed: int, seconds: float) -> subprocess.Popen[str]:
-    """Begin to simulate, with what the machine has left."""
+def beside(module: str, seed: int, seconds: float) -> subprocess.Popen[str]:
+    """Begin to run a module, with what the machine has left."""
     return subprocess.Popen(
-        ["nice", sys.executable, "-m", "tests.model.schedules", str(seed), str(seconds)],
+        ["nice", sys.executable, "-m", module, str(seed), str(seconds)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
@@ -119,16 +123,37 @@ def scheduling(seed: int, seconds: float) -> subprocess.Popen[str]:
 
 def count_schedules(tally: Tally, schedules: subprocess.Popen[str]) -> None:
     """Hear what came of them; an end without a count is a broken promise as well."""
-    said, _ = schedules.communicate(timeout=_CEILING)
-    for line in said.splitlines():
-        word, rest = line.split(" ", 1)
-        if word == "broken":
-            tally.complain(f"simulation {rest}")
-        elif word == "schedules":
-            tally.schedules += int(rest)
+    tally.schedules += hear(tally, "simulation", schedules)["schedules"]
     if not tally.schedules:
         tally.complain("the simulation did not run")
     tell(f"{tally.cuts} power cuts, {tally.schedules} schedules")
+
+
+def count_fuzzed(tally: Tally, frames: subprocess.Popen[str]) -> None:
+    """Hear how many frames each codec stood; none at all is a broken promise as well."""
+    tally.fuzzed += hear(tally, "codec", frames)
+    for driver in DRIVERS:
+        if not tally.fuzzed[driver]:
+            tally.complain(f"codec {driver} was not fuzzed")
+    tell("fuzzed frames: " + ", ".join(f"{driver} {tally.fuzzed[driver]}" for driver in DRIVERS))
+
+
+def hear(tally: Tally, what: str, process: subprocess.Popen[str]) -> Counter[str]:
+    """What a process beside has counted, once it has ended; what it broke is noted down."""
+    counts = Counter[str]()
+    try:
+        said, _ = process.communicate(timeout=_CEILING)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said, _ = process.communicate()
+        tally.complain(f"{what} did not come to its end")
+    for line in said.splitlines():
+        word, rest = line.split(" ", 1)
+        if word == "broken":
+            tally.complain(f"{what} {rest}")
+        else:
+            counts[word] += int(rest)
+    return counts
 
 
 def campaign(tally: Tally, seed: int, until: float) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from drivers import DRIVERS
+from tests.contract import fuzz
 from tests.faults import oracle, soak
 from tests.faults.book import Verdict
 from tests.faults.oracle import Campaign
@@ -18,6 +21,8 @@ from tests.model import schedules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.contract.cases import Case
 
 KEYS = ["seconds", "seed", "faults", "acknowledged", "at_centre", "lost", "duplicates"]
 
@@ -81,13 +86,66 @@ def test_what_a_campaign_or_a_cut_lost_is_counted(monkeypatch: pytest.MonkeyPatc
 def test_what_the_simulation_broke_is_counted() -> None:
     tally = soak.Tally(1)
     say = "print('broken 7 never settled'); print('schedules 12')"
-    with subprocess.Popen([sys.executable, "-c", say], stdout=subprocess.PIPE, text=True) as said:
+    with ending(say) as said:
         soak.count_schedules(tally, said)
     assert (tally.schedules, tally.clean) == (12, False)
     silent = soak.Tally(1)
-    with subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE, text=True) as said:
+    with ending("") as said:
         soak.count_schedules(silent, said)
     assert not silent.clean
+
+
+def test_what_broke_a_codec_is_counted_and_so_is_every_frame() -> None:
+    every = "".join(f"print('{driver} 2000');" for driver in DRIVERS)
+    tally = soak.Tally(1)
+    with ending(every) as said:
+        soak.count_fuzzed(tally, said)
+    assert tally.clean
+    assert tally.fuzzed == dict.fromkeys(DRIVERS, 2000)
+    broken = soak.Tally(1)
+    with ending(
+        f"print('broken {next(iter(DRIVERS))} FUZZ_SEED=7: IndexError()');" + every
+    ) as said:
+        soak.count_fuzzed(broken, said)
+    assert ["FUZZ_SEED=7" in each for each in broken.broken] == [True]
+    silent = soak.Tally(1)
+    with ending("") as said:
+        soak.count_fuzzed(silent, said)
+    assert len(silent.broken) == len(DRIVERS)
+
+
+def test_what_never_ends_is_a_broken_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soak, "_CEILING", 0.5)
+    tally = soak.Tally(1)
+    with ending("import time; time.sleep(600)") as endless:
+        soak.count_fuzzed(tally, endless)
+    assert "codec did not come to its end" in tally.broken
+
+
+def ending(program: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_codec_that_raises_anything_else_is_named_with_its_seed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worst = next(iter(DRIVERS))
+
+    def judge(case: Case, raw: bytes) -> str:
+        if case.driver == worst and len(raw) > 100:
+            raise IndexError(len(raw))
+        return "rejected"
+
+    assert fuzz.main("1", "0") == 0
+    *said, _ = capsys.readouterr().out.split("\n")
+    assert said == [f"{driver} 400" for driver in DRIVERS]
+    monkeypatch.setattr(fuzz, "judge", judge)
+    assert fuzz.main("1", "0") == 1
+    first, *_ = capsys.readouterr().out.split("\n")
+    named = re.fullmatch(rf"broken {worst} .*FUZZ_SEED=(\d+) FUZZED=(\d+): IndexError.*", first)
+    assert named
+    with pytest.raises(IndexError):
+        fuzz.decode_fuzzed(worst, *map(int, named.groups()))
 
 
 def test_schedules_are_run_and_counted(capsys: pytest.CaptureFixture[str]) -> None:

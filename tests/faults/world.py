@@ -14,11 +14,16 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from agent.damage.cipher import PAGE
+from agent.damage.image import Image
 from agent.identity import load_unit_key, make_unit_key
-from agent.store.keys import make_key
+from agent.store.connection import FILE
+from agent.store.keys import load_key, make_key
+from tests.agent.store.damage import flip_bit
 from tests.brokers import HOST, Mosquitto
 from tests.faults.book import Book, Verdict, judge
 from tests.faults.disk import ROOT, VolatileDisk, why_not
+from tests.faults.launcher import READ
 from tests.faults.scribe import Code
 from tests.faults.staff import Staff
 from tests.sync.relay import CONNECT, PUBLISH, Packet, Relay, Way, payload_at
@@ -31,6 +36,8 @@ UNIT = "oracle-01"
 _CEILING = 60.0
 _PATIENCE = 150.0
 _OLD_RECEIPTS = 40
+_STARTS = 3
+"""One that goes on, one that looks for what the first stumbled over, and one for good measure."""
 _MQTT_5 = b"\x05"
 
 
@@ -69,9 +76,9 @@ class World:
             self.disk.mount()
         self.broker.start()
         await self.relay.restore()
-        make_key(self._state)
-        make_unit_key(self._state)
-        self.centre.enrol(UNIT, load_unit_key(self._state))
+        make_key(self.state)
+        make_unit_key(self.state)
+        self.centre.enrol(UNIT, load_unit_key(self.state))
         await self.staff.camera.plug()
         self._write_settings()
         await self.start_centre()
@@ -91,13 +98,13 @@ class World:
         self._place.cleanup()
 
     @property
-    def _state(self) -> Path:
+    def state(self) -> Path:
         return (self.disk.folder if self.disk else self._here) / "unit"
 
     def _write_settings(self) -> None:
         lines = [
             f'[unit]\nname = "{UNIT}"\norigin = "simulated"',
-            f'state = "{self._state}"\nruntime = "{self._here / "run"}"',
+            f'state = "{self.state}"\nruntime = "{self._here / "run"}"',
             f'[uplink]\nhost = "{HOST}"\nport = {self.relay.port}\nkeepalive = 5',
             f'centre_key = "{self.centre.folder / "central.pub"}"',
             self.staff.settings(),
@@ -106,6 +113,36 @@ class World:
 
     async def start_unit(self) -> None:
         """Start the agent; return once it answers at its control socket."""
+        await self._spawn()
+        async with asyncio.timeout(_CEILING):
+            while await self.staff.ask("ping") is None:
+                assert self._unit
+                assert self._unit.returncode is None, self.said()
+                await asyncio.sleep(0.05)
+        await self.staff.arrive()
+
+    async def heal_unit(self) -> None:
+        """Start the agent, anew where it ends as systemd does, until every page of it reads."""
+        for _ in range(_STARTS):
+            await self._spawn()
+            if await self._reads_every_page():
+                await self.staff.arrive()
+                return
+        raise AssertionError(self.said())
+
+    async def _reads_every_page(self) -> bool:
+        """Wait for that; False where the agent has ended before."""
+        assert self._unit
+        async with asyncio.timeout(_PATIENCE):
+            while not (self._here / READ).exists():
+                if self._unit.returncode is not None:
+                    await self.unit_ends()
+                    return False
+                await asyncio.sleep(0.05)
+        return True
+
+    async def _spawn(self) -> None:
+        (self._here / READ).unlink(missing_ok=True)
         words = (str(self._here / "unit.toml"), self._code.value)
         self._unit = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.faults.launcher", *words),
@@ -114,11 +151,6 @@ class World:
             stderr=self._log,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
-        async with asyncio.timeout(_CEILING):
-            while await self.staff.ask("ping") is None:
-                assert self._unit.returncode is None, self.said()
-                await asyncio.sleep(0.05)
-        await self.staff.arrive()
 
     async def kill_unit(self) -> None:
         """kill -9; what it had answered before still counts."""
@@ -134,6 +166,19 @@ class World:
         async with asyncio.timeout(_CEILING):
             await self._unit.wait()
         self._unit = None
+
+    def flip_bit_on_disk(self) -> None:
+        """Flip one bit of a page of the database, or of the newest of a page in its log."""
+        with Image(self.state, load_key(self.state)) as image:
+            newest = {each.page: each.offset for each in image.log.frames}
+            places = {
+                FILE: range(0, image.file_pages * PAGE, PAGE),
+                f"{FILE}-wal": list(newest.values()),
+            }
+        name = self.chance.choice([name for name, offsets in places.items() if offsets])
+        bit = self.chance.randrange(8 * PAGE)
+        flip_bit(self.state / name, self.chance.choice(places[name]) + bit // 8, bit % 8)
+        self.book.flips += 1
 
     def step_clock(self, seconds: int) -> None:
         """Set the wall clock of the agent's computer off by so many seconds."""
