@@ -31,7 +31,7 @@ from agent.recovery import recover
 from agent.space import Ballast, Space, make_room_to_open
 from agent.stations import Stations
 from agent.store.books import StoreBooks
-from agent.store.connection import translate
+from agent.store.connection import translate, translating
 from agent.store.figures import figures
 from agent.store.keys import load_key
 from agent.store.listing import LISTS
@@ -56,7 +56,8 @@ async def run(settings: Settings) -> None:
     """Run the agent until SIGTERM or SIGINT. AgentError where it can't start or go on."""
     store = _open(settings)
     try:
-        await _Agent(store, settings).run()
+        with translating():  # what is read before anything is supervised
+            await _Agent(store, settings).run()
     except* StoreDamaged:
         suspect(store.folder)
         raise

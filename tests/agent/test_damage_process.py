@@ -83,6 +83,17 @@ def test_t04_agent_on_a_zeroed_head_runs_and_takes_up_everything(unit: Unit) -> 
     assert json.loads(unit.cli("fsck", "--json").stdout)["verdict"] == "sound"
 
 
+def test_damage_met_while_starting_is_set_aside_at_the_next_start(unit: Unit) -> None:
+    flip_page(unit.state, pages_of(unit.state, "binding")[0])
+    agent = unit.start()
+    assert agent.wait(CEILING) == 1
+    assert unit.log.read_text().splitlines()[-1].startswith("Error: the database is damaged: ")
+    agent = unit.start()
+    unit.until(salvaged, "the salvage")
+    assert end(agent, signal.SIGTERM) == 0
+    assert "Traceback" not in unit.log.read_text()
+
+
 @pytest.mark.parametrize(
     ("page", "words"),
     [
