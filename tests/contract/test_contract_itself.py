@@ -9,7 +9,7 @@ import pytest
 
 from drivers.base import Decoded, Measurement, RawFrame
 from drivers.errors import ProtocolFault, Unavailable
-from tests.contract import test_contract_codecs as codecs
+from tests.contract import fuzz
 from tests.contract.cases import Case, cases
 from tests.contract.links import FakeCamera, FakeSerial, Harness
 from tests.contract.sinks import MemorySink
@@ -142,7 +142,7 @@ def test_broken_codec_is_noticed(monkeypatch: pytest.MonkeyPatch, decode: Decode
         assert source
         return lambda raw, *, name=None: decode(raw, name=name)
 
-    monkeypatch.setattr(codecs, "decoder", broken)
+    monkeypatch.setattr(fuzz, "decoder", broken)
     case: Case = cases("dermatoscope")[-1]
     with pytest.raises((AssertionError, KeyError)):
-        codecs.judge(case, case.raw)
+        fuzz.judge(case, case.raw)
