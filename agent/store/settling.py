@@ -97,16 +97,19 @@ def _weigh(
     state = load(connection, destination, receipt.epoch, receipt.lane)
     if state is None:
         return Ignored(Why.UNKNOWN_EPOCH)
+    believed = present(connection, destination)
     verdict = settle(
         state,
         receipt,
         lambda seq: hash_at(connection, receipt.epoch, receipt.lane, seq),
         _retired(connection, destination),
-        fresh=proves(receipt, present(connection, destination), asked),
+        fresh=proves(receipt, believed, asked),
         answering=answering,
     )
     if isinstance(verdict, RestoredCopy):
-        epochs.fork(connection, destination, "the centre knows another life of this unit")
+        reason = "the centre knows another life of this unit"
+        same_centre = receipt.central_epoch == believed
+        epochs.fork(connection, destination, reason, same_centre=same_centre)
         alarm(connection, "restored-copy", _RESTORED)
     if isinstance(verdict, Settled):
         _follow_epoch(connection, destination, receipt.central_epoch)

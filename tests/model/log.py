@@ -89,7 +89,7 @@ class Log:
             answering=fresh,
         )
         if isinstance(verdict, RestoredCopy):
-            self.fork()
+            self.fork(same_centre=receipt.central_epoch in self.centres[-1:])
         if isinstance(verdict, Settled):
             self._follow(receipt.central_epoch)
             log.state = verdict.state
@@ -99,14 +99,14 @@ class Log:
                     self.have[bytes.fromhex(held.sha256)] = held.have
         return verdict
 
-    def fork(self) -> None:
-        """Go on in a new epoch, with what was not settled in the one before."""
+    def fork(self, *, same_centre: bool) -> None:
+        """Go on in a new epoch, with what was not settled by this centre in the one before."""
         self.closed.add(self.epoch)
         before = self.lanes
         self.begin()
         for lane, log in before.items():
             self.moved_out |= set(log.lines)
-            for first, last in log.state.pending:
+            for first, last in log.state.pending if same_centre else ((1, log.state.last),):
                 for line in log.lines[first - 1 : last]:
                     self.append(lane, line)
 

@@ -7,6 +7,8 @@ import shutil
 import uuid
 from typing import TYPE_CHECKING
 
+import pytest
+
 from agent.store import epochs, settling
 from agent.store.figures import figures
 from agent.store.listing import pending, readings
@@ -120,6 +122,26 @@ async def test_fork_keeps_the_old_chain_as_anchors(tmp_path: Path) -> None:
         rows = store.reader.execute("SELECT epoch, seq, hash FROM record ORDER BY seq").fetchall()
         assert [(row[0], row[1]) for row in rows] == [(new, seq) for seq in (1, 2, 3, 4)]
         assert {row[1]: row[2] for row in rows} == before, "genesis and lines are the same"
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize(("same_centre", "pending"), [(True, 1), (False, 2)])
+async def test_fork_for_another_centre_sends_what_the_old_one_had_settled_as_well(
+    tmp_path: Path, *, same_centre: bool, pending: int
+) -> None:
+    """C-8.5: no hello offers a closed epoch again, and nothing proves that this centre has it."""
+    centre = ModelCentre(UNIT)
+    store = open_store(tmp_path / "a")
+    try:
+        await store.record(capture(b"one"))
+        await drain(store.outbox("centre"), centre)
+        await store.record(capture(b"two"))
+        await store.writer.write(
+            lambda c: epochs.fork(c, "centre", "test", same_centre=same_centre)
+        )
+        found = figures(store.reader, "centre")
+        assert (found["pending"], found["saved"], found["confirmed"]) == (pending, 2, 2 - pending)
     finally:
         store.close()
 
