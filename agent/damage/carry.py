@@ -32,7 +32,10 @@ FIRST = (
     *("consultation", "frame", "record", "anchor", "identity", "tray", "raw", "chunk"),
 )
 """What is carried first, and in which order; each may need what is before it."""
-NEVER = frozenset({"unit", "salvage", "blob", "record_blob", "age", "milestone", "milestone_local"})
+NEVER = frozenset(
+    {"unit", "salvage", "blob", "record_blob", "blob_due", "tally", "age"}
+    | {"milestone", "milestone_local"}
+)
 """Born anew with each database, or told by the records themselves.
 
 So retention counts its days anew: milestones name frames and consultations by their old numbers.

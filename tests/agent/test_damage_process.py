@@ -65,6 +65,7 @@ def test_t04_agent_on_a_zeroed_head_runs_and_takes_up_everything(unit: Unit) -> 
     with (unit.state / FILE).open("r+b") as file:
         file.write(bytes(3 * PAGE))
     agent = unit.start()
+    recovered = f"{RECORDS} records recovered, 0 lost"
     status = unit.until(salvaged, "the salvage")
     (damage,) = status["store"]["damage"]
     assert (damage["records"], damage["lost"]) == (RECORDS, 0)
@@ -74,9 +75,9 @@ def test_t04_agent_on_a_zeroed_head_runs_and_takes_up_everything(unit: Unit) -> 
     )
     assert status["store"]["undecoded"] == 0
     assert "box1-ecg" in status["devices"], "a bound device is served again without a restart"
+    unit.until(lambda _: recovered in unit.cli("status").stdout, "what the status file says")
     told = unit.cli("status")
     assert told.returncode == 1
-    assert f"{RECORDS} records recovered, 0 lost" in told.stdout
     assert "damaged/1 " in told.stdout
     assert end(agent) == 0
     assert "Traceback" not in unit.log.read_text()

@@ -25,6 +25,7 @@ from agent.store.figures import figures
 from agent.store.frames import undecoded
 from agent.store.keys import load_key
 from agent.store.listing import pending
+from agent.store.outbox import StoreOutbox
 from drivers.base import RawFrame
 
 from .damage import Delivery, flip_page, ignore, pages_of, told
@@ -310,6 +311,30 @@ async def test_picture_whose_bytes_are_gone_is_told_and_waited_for_by_nobody(
         assert len(centre.lines()) == RECORDS + 1 + len(gone)
     finally:
         store.close()
+        centre.close()
+
+
+async def test_picture_that_the_centre_has_is_not_waited_for_after_a_second_damage(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database that was set aside first knows its records at the centre, no picture of them."""
+    centre = Delivery(tmp_path / "centre")
+    store = open_store(state)
+    with monkeypatch.context() as links_too_short:
+        links_too_short.setattr(StoreOutbox, "_blobs", lambda _: [])
+        await centre.drain(store)
+    assert figures(store.reader, "centre")["blobs_pending"] > 0
+    store.close()
+    try:
+        for _ in range(2):
+            store = damaged(state, pages_of(state, "identity")[0])
+            try:
+                await salvaged(store)
+                await centre.drain(store)
+                assert figures(store.reader, "centre")["blobs_pending"] == 0
+            finally:
+                store.close()
+    finally:
         centre.close()
 
 
