@@ -20,7 +20,7 @@ import pytest
 from central import report
 
 from .store.truck import capture
-from .unit import CEILING, NAME, ROOT, Unit, end, environment
+from .unit import CEILING, NAME, ROOT, Unit, end, environment, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -147,8 +147,12 @@ def test_stick_left_plugged_in_follows_goes_and_comes_back(village: Village) -> 
     agent = village.unit.start()
     found = village.unit.until(lambda s: s["export"]["state"] == "whole", "a whole stick")
     assert (found["export"]["files"], found["export"]["lacking"]) == (1, 0)
-    said = village.unit.cli("status").stdout
-    assert re.search(r"(?m)^stick +whole; 1 files, whole \d+ s ago$", said)
+    until(  # the command reads the file, which the agent writes every two seconds
+        lambda: re.search(
+            r"(?m)^stick +whole; 1 files, whole \d+ s ago$", village.unit.cli("status").stdout
+        ),
+        "the row of the stick",
+    )
     shutil.move(village.stick, village.stick.with_suffix(".away"))
     away = village.unit.until(lambda s: s["export"]["state"] == "unavailable", "no stick")
     assert "plug it in" in away["export"]["detail"]

@@ -63,7 +63,6 @@ async def test_a_false_receipt_settles_nothing_and_is_counted_and_raised(
     code: str, here: Place, link: LedgerLink
 ) -> None:
     """C-8.1, C-8.4: the true one is held back; the false one says that all is well."""
-    await here.unit.record(PICTURE)
     true: list[Receipt] = []
 
     def hold(receipt: Receipt) -> Sequence[Receipt]:
@@ -74,6 +73,8 @@ async def test_a_false_receipt_settles_nothing_and_is_counted_and_raised(
 
     link.on_the_way_down = hold
     async with session(here.unit, link) as state:
+        await connected(state)
+        await here.unit.record(PICTURE)  # live: it goes beside its picture, not before it
         await until(lambda: any(each.chunks for each in true), "receipts of record and chunk")
         told = len(true)
         for receipt in true[:told]:
@@ -166,7 +167,7 @@ async def test_a_cancelled_session_leaves_no_task_behind(here: Place, link: Ledg
     )
     async with session(here.unit, link) as state:
         await connected(state)
-        await until(link.chunks, "a chunk on its way")
+        await until(lambda: len(link.channels()) > 1, "something on its way")
         assert len(asyncio.all_tasks()) > len(before) + 3
     assert asyncio.all_tasks() == before
 
@@ -178,7 +179,7 @@ async def test_a_lost_link_ends_every_carrier(here: Place, link: LedgerLink) -> 
         [(channel, payload)] if channel == "up/hello" else []
     )
     task = asyncio.create_task(ending(here.unit, link))
-    await until(link.chunks, "a chunk on its way")
+    await until(lambda: len(link.channels()) > 1, "something on its way")
     link.cut()
     assert await task == "cut"
     assert asyncio.all_tasks() == before
