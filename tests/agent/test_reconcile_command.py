@@ -15,7 +15,7 @@ from sqlcipher3 import dbapi2
 from central.keys import PUBLIC, create_key
 from central.store import DATABASE, create, open_store
 
-from .unit import CEILING, NAME, ROOT, Unit, environment, run_cli
+from .unit import CEILING, NAME, ROOT, Unit, environment, run_cli, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,9 +108,9 @@ def test_reconcile_names_a_changed_byte_and_a_deleted_record_of_the_centre(
             (saved[4], "resent"),
         ]
         unit.until(lambda status: status["store"]["pending"] == 0, "the mending")
-        status = unit.cli("status")
-        assert "2 records differed between this unit and the centre" in status.stdout
-        assert "compared" in status.stdout
+        differed = "2 records differed between this unit and the centre"
+        until(lambda: differed in unit.cli("status").stdout or None, "the remark of the status")
+        assert "compared" in unit.cli("status").stdout
         assert "2 damaged and mended, 0 differ" in centre.status()
         assert unit.cli("reconcile").returncode == 0
         assert '"mended":true' in centre.status("--json")

@@ -17,7 +17,7 @@ from drivers.base import Device, RawFrame
 from drivers.blood_pressure import codec
 from drivers.healthypi6.simulator import simulate
 
-from .unit import Unit, end
+from .unit import Unit, end, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +77,7 @@ def test_frames_that_a_crash_left_are_readings_after_the_start(unit: Unit) -> No
     status = unit.until(lambda _: True, "the agent")
     assert (status["store"]["saved"], status["store"]["undecoded"]) == (2, 0)
     assert status["store"]["quarantined"]["frames"] == 2
+    until(lambda: (unit.state / "status.json").exists() or None, "figures")
     told = unit.cli("status")
     assert told.returncode == 1
     for reason in status["store"]["quarantined"]["reasons"]:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import random
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -77,8 +78,18 @@ class Simulation:
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
+            self._let_go()
             self.loop.close()
             self.centre.close()
+
+    def _let_go(self) -> None:
+        """End what a broken promise has left running: nobody else would wait for it."""
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        if left:
+            with suppress(NothingHappens):
+                self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
     @property
     def ended(self) -> float:
