@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 
 STATUS_EVERY = 2.0
 _LISTED_MAX = 10_000
+SLOW = "slow"
+SLOW_AT_ONCE = 4
+"""A picture, a stick, a damaged page and the ballast, each without waiting for another."""
 _LOG = structlog.get_logger("qafila")
 
 
@@ -88,6 +92,7 @@ class _Agent:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(SLOW_AT_ONCE, SLOW))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         recovered = await recover(self._store)

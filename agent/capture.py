@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from drivers.base import Device, Measurement
 
 NAMESPACE = uuid.UUID("9f3a2f0e-4f0c-5b0a-8d6f-2a4e5c1b7d90")
+_FAILED = "could not be measured"
+_ABSENT = {
+    "positive-infinity": "above the device's range",
+    "negative-infinity": "below the device's range",
+}
 _JSON = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -72,6 +77,7 @@ def record_line(capture: Capture, record: uuid.UUID, subject: Subject | None) ->
             "status": said.status,
             "quality": said.quality,
             "coded": said.coded,
+            "absent": said.absent,
             "blobs": [
                 {
                     "sha256": hashlib.sha256(blob.content).hexdigest(),
@@ -96,6 +102,8 @@ def summary(measurement: Measurement) -> str:
         )
     if measurement.coded is not None:
         return measurement.coded
+    if measurement.absent is not None:
+        return ", ".join((_ABSENT.get(measurement.absent, _FAILED), *measurement.status))
     size = sum(len(blob.content) for blob in measurement.blobs)
     seconds = f"{measurement.duration} s, " if measurement.duration is not None else ""
     return f"{seconds}{size} bytes"

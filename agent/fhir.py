@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 _ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+_ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 _VITAL_SIGNS = "http://hl7.org/fhir/StructureDefinition/vitalsigns"
 _TRUE_WITHIN = timedelta(minutes=5)
 _MEMORY = timedelta(days=31)
@@ -117,6 +118,9 @@ def _observation(
     }
     if meta:
         resource["meta"] = meta
+    if capture.measurement.absent:
+        coding = {"system": _ABSENT, "code": capture.measurement.absent}
+        resource["dataAbsentReason"] = {"coding": [coding]}
     if capture.measurement.site:
         resource["bodySite"] = {"text": capture.measurement.site}
     said = (*capture.measurement.status, *capture.measurement.quality)

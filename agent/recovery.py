@@ -13,15 +13,16 @@ from agent.capture import Capture
 from agent.errors import Conflict, StoreError, StoreFull
 from agent.store.frames import undecoded
 from drivers import DRIVERS
-from drivers.base import Decoded, Device, NoReading, Outcome
+from drivers.base import Device, NoReading, records_of
 from drivers.card import card, decoder
 from drivers.errors import ProtocolFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from agent.store.frames import KeptFrame
     from agent.store.store import Store
+    from drivers.base import Measurement, Outcome
 
 _LOG = structlog.get_logger("qafila.recovery")
 
@@ -76,18 +77,19 @@ def _our_fault() -> ProtocolFault:
 
 
 async def _settle(store: Store, frames: list[KeptFrame], outcome: Outcome | ProtocolFault) -> None:
-    if isinstance(outcome, Decoded):
-        outcome = await _record(store, frames, outcome)
-    if isinstance(outcome, Decoded):
-        return
-    done = "no-reading" if isinstance(outcome, NoReading) else "quarantined"
+    fault = outcome if isinstance(outcome, ProtocolFault) else None
+    if fault is None and (records := records_of(cast("Outcome", outcome))):
+        fault = await _record(store, frames, records)
     for frame in frames:
-        await store.conclude(frame.frame, done, outcome.reason)
+        if fault is not None:
+            await store.conclude(frame.frame, "quarantined", fault.reason)
+        elif isinstance(outcome, NoReading) and outcome.report is None:
+            await store.conclude(frame.frame, "no-reading", outcome.reason)
 
 
 async def _record(
-    store: Store, frames: list[KeptFrame], decoded: Decoded
-) -> Decoded | ProtocolFault:
+    store: Store, frames: list[KeptFrame], records: Sequence[Measurement]
+) -> ProtocolFault | None:
     """Record what was decoded; a fault where it can't become a record."""
     first = frames[0]
     device = Device(first.device, first.driver, first.name)
@@ -95,7 +97,7 @@ async def _record(
     version = card(first.driver).version
     captures = [
         Capture(each, device, first.stamp, first.box, store.origin, version, frames=numbers)
-        for each in decoded.readings
+        for each in records
     ]
     try:
         await store.record_all(captures)
@@ -105,4 +107,4 @@ async def _record(
         raise
     except Exception:  # noqa: BLE001 - as above: what can't be recorded is kept and shown
         return _our_fault()
-    return decoded
+    return None

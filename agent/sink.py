@@ -52,7 +52,7 @@ class DeviceSink:
             frames=frames,
         )
         stored = await self._store.record(capture)
-        if stored.new:
+        if stored.new and measurement.absent is None:
             self._board.count(self._name)
         return stored
 

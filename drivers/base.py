@@ -50,6 +50,8 @@ class Measurement:
     `from_memory`: it lay in the device for who knows how long, so that its arrival says nothing of
     when, and of whom, it was taken.
     `coded` is a word of a fixed list where what was found is no number (consciousness).
+    `absent` is why there is no value, where the device reports that it could not measure: a code
+    of FHIR's data-absent-reason. Such a report has no values, no word and no blob.
     `clock_offset_ms` is how far the device's clock stood ahead of the unit's when it was last
     asked during this visit (the coincident timestamp of the PHD guide), None where it wasn't.
     """
@@ -69,6 +71,7 @@ class Measurement:
     clock_offset_ms: int | None = None
     from_memory: bool = False
     coded: str | None = None
+    absent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +86,12 @@ class NoReading:
     """A frame that was understood and carries no reading; `reason` is one plain sentence.
 
     `live` are the values of a measurement under way: they may be shown, and are never stored.
+    `report` is the device's word that it tried and failed (`absent` says why): it is stored.
     """
 
     reason: str
     live: tuple[Value, ...] = ()
+    report: Measurement | None = None
 
 
 Outcome = Decoded | NoReading
@@ -188,3 +193,10 @@ class DecodeFunction(Protocol):
 def readings_of(outcome: Outcome) -> Sequence[Measurement]:
     """The readings of an outcome, none for `NoReading`."""
     return outcome.readings if isinstance(outcome, Decoded) else ()
+
+
+def records_of(outcome: Outcome) -> Sequence[Measurement]:
+    """What of an outcome becomes records: its readings, or the device's report of a failure."""
+    if isinstance(outcome, Decoded):
+        return outcome.readings
+    return () if outcome.report is None else (outcome.report,)

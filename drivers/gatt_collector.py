@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from drivers.base import Decoded, RawFrame
+from drivers.base import Decoded, NoReading, RawFrame, records_of
 from drivers.card import decoder
 from drivers.errors import ProtocolFault
 from drivers.settled import Settled
@@ -55,11 +55,11 @@ class Collector:
         except ProtocolFault as fault:
             await self.sink.quarantine(heard.number, fault.reason)
             return True
-        if not isinstance(outcome, Decoded):
+        records = records_of(outcome)
+        for record in records:
+            await self.store(record, (heard.number,))
+        if not records and isinstance(outcome, NoReading):
             await self.sink.pass_over(heard.number, outcome.reason)
-            return True
-        for reading in outcome.readings:
-            await self.store(reading, (heard.number,))
         return True
 
     def decoded(self, heard: Heard) -> Outcome:
@@ -70,7 +70,7 @@ class Collector:
 
     async def store(self, reading: Measurement, numbers: tuple[int, ...]) -> None:
         """Record a reading and the offset of its clock."""
-        self._measured_now |= "from-storage" not in reading.status
+        self._measured_now |= "from-storage" not in reading.status and reading.absent is None
         if self.compared is not None and reading.device_time is not None:
             reading = replace(reading, clock_offset_ms=self.compared.milliseconds)
         await self.sink.record(reading, numbers)

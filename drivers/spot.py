@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from drivers.base import NoReading
 from drivers.errors import ProtocolFault
-from drivers.medfloat import DATE_TIME_SIZE, Reader, decode_date_time
+from drivers.medfloat import DATE_TIME_SIZE, Reader, Special, decode_date_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
     from decimal import Decimal
 
+    from drivers.base import Measurement
     from drivers.card import Card, Pairing, Quirk
 
 IMPLAUSIBLE = "implausible"
@@ -62,6 +64,22 @@ def read_clock(reader: Reader, *, present: bool, quirks: frozenset[str]) -> Cloc
         repeatable=any(stamp) and "frozen-clock" not in quirks,
         quality=(CLOCK_UNSET,) if unset else (),
     )
+
+
+# HL7 PHD guide: a special value of IEEE 11073-20601 becomes a data-absent-reason.
+_ABSENT = {
+    Special.NAN: "not-a-number",
+    Special.POSITIVE_INFINITY: "positive-infinity",
+    Special.NEGATIVE_INFINITY: "negative-infinity",
+}
+
+
+def failure(reason: str, about: Measurement, said: Special) -> NoReading:
+    """A measurement that failed: `about` has no values, `said` stood in the main one's place.
+
+    No other value of such a frame is taken: its bytes are kept, and tell them.
+    """
+    return NoReading(reason, report=replace(about, absent=_ABSENT.get(said, "error")))
 
 
 def is_plausible(number: Decimal, bounds: Bounds, what: str) -> bool:

@@ -5,6 +5,7 @@ Intermediate Cuff Pressure (2A36) is shown while the cuff works, and never store
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import IntFlag
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from drivers.spot import (
     IMPLAUSIBLE,
     Bounds,
     deviations,
+    failure,
     is_plausible,
     read_clock,
     written_out,
@@ -71,7 +73,8 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
     """Decode one 2A35 of a cuff called `name`; `ProtocolFault` where the frame breaks GSS.
 
     Pressures keep the unit sent (`mm[Hg]` or `kPa`). A cuff without a systolic pressure
-    reports a failed measurement: `NoReading`. The name chooses the quirks of the card.
+    reports a failed measurement: `NoReading` with that report. The name chooses the quirks of
+    the card.
     """
     quirks = deviations(card("blood-pressure").quirks, name)
     reader = Reader(raw)
@@ -84,27 +87,23 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
     order = _order("big-endian-status", quirks)
     status = reader.unsigned(2, order) if Flag.STATUS in flags else 0
     reader.end()
+    about = Measurement(
+        kind=KIND,
+        raw=raw,
+        repeatable=clock.repeatable,
+        device_time=clock.time,
+        clock_trusted=clock.trusted,
+        user_slot=None if user == UNKNOWN_USER else user,
+        status=_status(status),
+        quality=clock.quality,
+    )
     systolic, diastolic, mean = pressures
     if isinstance(systolic, Special):
-        return NoReading("The cuff reports that it could not measure.")
+        return failure("The cuff reports that it could not measure.", about, systolic)
     if mean == 0 and "zero-mean-is-absent" in quirks:
         mean = Special.NAN
     values, quality = _judge(systolic, diastolic, mean, pulse, flags)
-    return Decoded(
-        (
-            Measurement(
-                kind=KIND,
-                raw=raw,
-                values=values,
-                repeatable=clock.repeatable,
-                device_time=clock.time,
-                clock_trusted=clock.trusted,
-                user_slot=None if user == UNKNOWN_USER else user,
-                status=_status(status),
-                quality=(*quality, *clock.quality),
-            ),
-        )
-    )
+    return Decoded((replace(about, values=values, quality=(*quality, *about.quality)),))
 
 
 def decode_intermediate(raw: bytes, *, name: str | None = None) -> Outcome:

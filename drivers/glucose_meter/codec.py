@@ -6,7 +6,7 @@ tells what was eaten, done or taken (see `context`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import IntFlag
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from drivers.spot import (
     IMPLAUSIBLE,
     Bounds,
     deviations,
+    failure,
     is_plausible,
     read_clock,
     written_out,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 KIND = "glucose"
 WHAT = "glucose concentration"
+_EMPTY = "The record holds no glucose concentration."
 CONTROL_SOLUTION = 10
 _OFFSET_RAN_OVER = frozenset({0x7FFF, 0x8000})
 
@@ -107,8 +109,9 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
     """Decode one 2A18 of a meter that shows itself as `name`; `ProtocolFault` where it can't be.
 
     The concentration is in `mg/dL` or `mmol/L`, as the meter counts. A record without one, with
-    a special value or a negative one (some meters store ketones so), and one of control
-    solution is `NoReading`. The sequence number makes every record repeatable.
+    a negative one (some meters store ketones so), and one of control solution is `NoReading`; one
+    with a special value is so too, with that report. The sequence number makes every record
+    repeatable.
     """
     reader = Reader(raw)
     flags = Flag(reader.unsigned(1) & 0x1F)
@@ -116,35 +119,34 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
     quirks = deviations(card("glucose-meter").quirks, name)
     clock = read_clock(reader, present=True, quirks=quirks)
     when = _moved(clock.time, reader.unsigned(2)) if Flag.OFFSET in flags else clock.time
-    concentration: Decimal | Special = Special.NAN
+    concentration: Decimal | Special | None = None
     kind = place = 0
     if Flag.CONCENTRATION in flags:
         concentration = reader.sfloat()
         kind, place = _nibbles(reader.unsigned(1))
     status = reader.unsigned(2) if Flag.STATUS in flags else 0
     reader.end()
-    if isinstance(concentration, Special) or concentration < 0:
-        return NoReading("The record holds no glucose concentration.")
     if kind == CONTROL_SOLUTION or SITES.get(place) == "control-solution":
         return NoReading("The record is a test of the meter with control solution.")
-    unit = "mmol/L" if Flag.MOLES in flags else "mg/dL"
-    value, quality = _judge(concentration, unit, kind)
-    return Decoded(
-        (
-            Measurement(
-                kind=KIND,
-                raw=raw,
-                values=(value,),
-                repeatable=True,
-                device_time=when,
-                clock_trusted=clock.trusted and when is not None,
-                site=SITES.get(place),
-                status=tuple(word for bit, word in _STATUS.items() if status & bit),
-                quality=(*quality, *_doubts(status), *clock.quality),
-                from_memory=True,
-            ),
-        )
+    if concentration is None:
+        return NoReading(_EMPTY)
+    about = Measurement(
+        kind=KIND,
+        raw=raw,
+        repeatable=True,
+        device_time=when,
+        clock_trusted=clock.trusted and when is not None,
+        site=SITES.get(place),
+        status=tuple(word for bit, word in _STATUS.items() if status & bit),
+        quality=(*_doubts(status), *clock.quality),
+        from_memory=True,
     )
+    if isinstance(concentration, Special):
+        return failure(_EMPTY, about, concentration)
+    if concentration < 0:
+        return NoReading(_EMPTY)
+    value, quality = _judge(concentration, "mmol/L" if Flag.MOLES in flags else "mg/dL", kind)
+    return Decoded((replace(about, values=(value,), quality=(*quality, *about.quality)),))
 
 
 def decode_context_frame(raw: bytes, *, name: str | None = None) -> Outcome:

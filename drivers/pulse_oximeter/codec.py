@@ -19,6 +19,7 @@ from drivers.spot import (
     Bounds,
     Clock,
     deviations,
+    failure,
     is_plausible,
     read_clock,
     written_out,
@@ -108,7 +109,8 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
     """Decode one 2A5E of an oximeter that shows itself as `name`; `ProtocolFault` where it can't.
 
     Demonstration, test, calibration and what the device calls unavailable or invalid are
-    `NoReading`, and so is a spot check without a saturation. What casts doubt is quality.
+    `NoReading`, and so, with that report, is a spot check without a saturation. What casts doubt
+    is quality.
     """
     reader = Reader(raw)
     flags = SpotFlag(reader.unsigned(1) & 0x1F)
@@ -143,7 +145,9 @@ def decode_continuous(raw: bytes, *, name: str | None = None) -> Outcome:
     if ContinuousFlag.AMPLITUDE in flags:
         said[AMPLITUDE] = reader.sfloat()
     reader.end()
-    return _outcome(raw, said, Clock(), status, sensor)
+    outcome = _outcome(raw, said, Clock(), status, sensor)
+    # No finger in this second is no failed measurement: the next second may have one.
+    return NoReading(outcome.reason) if isinstance(outcome, NoReading) else outcome
 
 
 DECODERS: Mapping[str, DecodeFunction] = {"2A5E": decode, "2A5F": decode_continuous}
@@ -155,29 +159,21 @@ def _outcome(
     for bit, reason in _REFUSALS.items():
         if status & bit:
             return NoReading(reason)
-    if isinstance(said[SATURATION], Special):
-        return NoReading("The oximeter reports that it could not measure.")
-    values, quality = _judge(said)
-    return Decoded(
-        (
-            Measurement(
-                kind=KIND,
-                raw=raw,
-                values=values,
-                repeatable=clock.repeatable,
-                device_time=clock.time,
-                clock_trusted=clock.trusted,
-                status=(*_words(status, _STATUS), *_words(sensor, _SENSOR_STATUS)),
-                quality=(
-                    *quality,
-                    *_words(status, _DOUBTS),
-                    *_words(sensor, _SENSOR_DOUBTS),
-                    *clock.quality,
-                ),
-                from_memory=bool(status & _STORED),
-            ),
-        )
+    about = Measurement(
+        kind=KIND,
+        raw=raw,
+        repeatable=clock.repeatable,
+        device_time=clock.time,
+        clock_trusted=clock.trusted,
+        status=(*_words(status, _STATUS), *_words(sensor, _SENSOR_STATUS)),
+        quality=(*_words(status, _DOUBTS), *_words(sensor, _SENSOR_DOUBTS), *clock.quality),
+        from_memory=bool(status & _STORED),
     )
+    saturation = said[SATURATION]
+    if isinstance(saturation, Special):
+        return failure("The oximeter reports that it could not measure.", about, saturation)
+    values, quality = _judge(said)
+    return Decoded((replace(about, values=values, quality=(*quality, *about.quality)),))
 
 
 def _judge(

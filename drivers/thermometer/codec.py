@@ -5,6 +5,7 @@ Intermediate Temperature (2A1E) is shown while the thermometer works, and never 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import IntFlag
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,19 @@ from drivers.spot import (
     IMPLAUSIBLE,
     Bounds,
     deviations,
+    failure,
     is_plausible,
     read_clock,
     written_out,
 )
-from drivers.thermometer.others import CELSIUS, KIND, TEMPERATURE, decode_called, decode_patch
+from drivers.thermometer.others import (
+    CELSIUS,
+    FAILED,
+    KIND,
+    TEMPERATURE,
+    decode_called,
+    decode_patch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +67,7 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
     """Decode one 2A1C of a thermometer called `name`; `ProtocolFault` where it breaks GSS.
 
     The temperature keeps the unit sent (`Cel` or `[degF]`). A special value instead of a
-    temperature is a failed measurement: `NoReading`. A reserved site is no site.
+    temperature is a failed measurement: `NoReading` with that report. A reserved site is no site.
     """
     quirks = deviations(card("thermometer").quirks, name)
     reader = Reader(raw)
@@ -67,25 +76,22 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
     clock = read_clock(reader, present=Flag.TIME in flags, quirks=quirks)
     site = reader.unsigned(1) if Flag.SITE in flags else 0
     reader.end()
+    about = Measurement(
+        kind=KIND,
+        raw=raw,
+        repeatable=clock.repeatable,
+        device_time=clock.time,
+        clock_trusted=clock.trusted,
+        site=SITES.get(site),
+        quality=clock.quality,
+    )
     if isinstance(temperature, Special):
-        return NoReading("The thermometer reports that it could not measure.")
+        return failure(FAILED, about, temperature)
     unit = "[degF]" if Flag.FAHRENHEIT in flags else "Cel"
     plausible = is_plausible(temperature, _BOUNDS[unit], "temperature")
+    values = (Value(TEMPERATURE, written_out(temperature, "temperature"), unit),)
     quality = () if plausible else (IMPLAUSIBLE,)
-    return Decoded(
-        (
-            Measurement(
-                kind=KIND,
-                raw=raw,
-                values=(Value(TEMPERATURE, written_out(temperature, "temperature"), unit),),
-                repeatable=clock.repeatable,
-                device_time=clock.time,
-                clock_trusted=clock.trusted,
-                site=SITES.get(site),
-                quality=quality + clock.quality,
-            ),
-        )
-    )
+    return Decoded((replace(about, values=values, quality=quality + clock.quality),))
 
 
 def decode_intermediate(raw: bytes, *, name: str | None = None) -> Outcome:

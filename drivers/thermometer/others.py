@@ -21,6 +21,8 @@ TEMPERATURE: Final = "150364"
 CELSIUS: Final = Bounds(plausible=(30, 45), possible=(0, 100))
 """Beyond the freezing and boiling of water no body was measured, nor the room around it."""
 
+FAILED: Final = "The thermometer reports that it could not measure."
+
 PATCH: Final = b"\xaa\x06\x11\x00"
 PATCH_SIZE: Final = 8
 
@@ -50,7 +52,7 @@ def decode_called(raw: bytes, *, name: str | None = None) -> Outcome:
     temperature = reader.float()
     reader.end()
     if isinstance(temperature, Special):
-        return NoReading("The thermometer reports that it could not measure.")
+        return NoReading(FAILED)  # it calls again every second: no report of its own
     return _celsius(raw, temperature)
 
 

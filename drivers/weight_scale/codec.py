@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from enum import IntFlag
 from typing import TYPE_CHECKING
 
 from drivers.base import Decoded, Measurement, NoReading, Outcome, Value
 from drivers.card import card
-from drivers.medfloat import Reader
-from drivers.spot import IMPLAUSIBLE, Bounds, Clock, deviations, is_plausible, read_clock
+from drivers.medfloat import Reader, Special
+from drivers.spot import (
+    IMPLAUSIBLE,
+    Bounds,
+    Clock,
+    deviations,
+    failure,
+    is_plausible,
+    read_clock,
+)
 from drivers.weight_scale.xiaomi import decode_xiaomi
 
 if TYPE_CHECKING:
@@ -29,7 +38,8 @@ WATER_MASS = "188764"
 
 UNSUCCESSFUL = 0xFFFF
 UNKNOWN_USER = 0xFF
-_FAILED = NoReading("The scale reports that it could not weigh.")
+_FAILED = "The scale reports that it could not weigh."
+_NOTHING = NoReading("The scale weighed nothing.")
 
 
 class WeightFlag(IntFlag):
@@ -96,8 +106,8 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
     """Decode one 2A9D of a scale that shows itself as `name`; `ProtocolFault` where it breaks GSS.
 
     Weight is in `kg` or `[lb_av]`, height in `cm` or `[in_i]`, with every digit of the scale's
-    resolution. A weighing that failed, or of nothing, is `NoReading`. An index or a height of 0
-    is one that the scale does not know.
+    resolution. A weighing that failed is `NoReading` with that report, one of nothing without.
+    An index or a height of 0 is one that the scale does not know.
     """
     quirks = deviations(card("weight-scale").quirks, name)
     reader = Reader(raw)
@@ -111,9 +121,12 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
         said += [(MASS_INDEX, reader.unsigned(2), "kg/m2")]
         said += [(HEIGHT, reader.unsigned(2), _length(imperial))]
     reader.end()
-    if weight in {0, UNSUCCESSFUL}:
-        return _FAILED
-    return _decoded(raw, said, clock, user)
+    if weight == 0:
+        return _NOTHING
+    about = _about(raw, clock, user)
+    if weight == UNSUCCESSFUL:
+        return failure(_FAILED, about, Special.NAN)
+    return _decoded(about, said)
 
 
 def decode_composition(raw: bytes, *, name: str | None = None) -> Outcome:
@@ -136,11 +149,12 @@ def decode_composition(raw: bytes, *, name: str | None = None) -> Outcome:
     reader.end()
     if CompositionFlag.MULTIPLE_PACKET in flags:
         return NoReading("This is a part of a body composition that came in several pieces.")
-    if fat == UNSUCCESSFUL:
-        return _FAILED
     if not any(count for _, count, _ in said):
-        return _FAILED
-    return _decoded(raw, said, clock, user)
+        return _NOTHING
+    about = _about(raw, clock, user)
+    if fat == UNSUCCESSFUL:
+        return failure(_FAILED, about, Special.NAN)
+    return _decoded(about, said)
 
 
 DECODERS: Mapping[str, DecodeFunction] = {"2A9D": decode, "2A9C": decode_composition}
@@ -175,7 +189,19 @@ def _length(imperial: bool) -> str:  # noqa: FBT001 - a bit of the frame
     return "[in_i]" if imperial else "cm"
 
 
-def _decoded(raw: bytes, said: Iterable[tuple[str, int, str]], clock: Clock, user: int) -> Decoded:
+def _about(raw: bytes, clock: Clock, user: int) -> Measurement:
+    return Measurement(
+        kind=KIND,
+        raw=raw,
+        repeatable=clock.repeatable,
+        device_time=clock.time,
+        clock_trusted=clock.trusted,
+        user_slot=None if user == UNKNOWN_USER else user,
+        quality=clock.quality,
+    )
+
+
+def _decoded(about: Measurement, said: Iterable[tuple[str, int, str]]) -> Decoded:
     values = []
     plausible = True
     for code, count, unit in said:
@@ -186,17 +212,4 @@ def _decoded(raw: bytes, said: Iterable[tuple[str, int, str]], clock: Clock, use
         plausible &= is_plausible(number, _BOUNDS[unit], _NAMES[code])
         values.append(Value(code, number, unit))
     quality = () if plausible else (IMPLAUSIBLE,)
-    return Decoded(
-        (
-            Measurement(
-                kind=KIND,
-                raw=raw,
-                values=tuple(values),
-                repeatable=clock.repeatable,
-                device_time=clock.time,
-                clock_trusted=clock.trusted,
-                user_slot=None if user == UNKNOWN_USER else user,
-                quality=quality + clock.quality,
-            ),
-        )
-    )
+    return Decoded((replace(about, values=tuple(values), quality=quality + about.quality),))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.app import SLOW, SLOW_AT_ONCE
 from agent.clock import now
 from agent.demo import stage
 from agent.demo.world import CUFF_AT, NEIGHBOUR_AT, PICTURES
@@ -375,8 +376,8 @@ async def test_threads_are_the_writer_the_broker_s_and_the_cameras_however_long_
     assert await asyncio.to_thread(end, agent) == 0
     await camera.unplug()
     names = json.loads(named[1].replace("'", '"'))
-    workers = [name for name in names if name.startswith("asyncio_")]
-    assert len(workers) <= 2, "the ballast's and the comparison's"
+    workers = [name for name in names if name.startswith(f"{SLOW}_")]
+    assert len(workers) <= SLOW_AT_ONCE
     rest = sorted({*names} - {*workers})
     assert rest == [
         "MainThread",

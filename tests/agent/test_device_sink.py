@@ -89,6 +89,20 @@ async def test_interval_after_interval_is_an_observation_of_its_own(
     assert len({each["id"] for each in resources}) == 4
 
 
+async def test_report_of_a_failure_is_a_record_but_no_reading_and_waits_for_no_patient(
+    sink: DeviceSink, store: Store, board: Board
+) -> None:
+    await sink.record(Measurement("oximetry", b"a", absent="not-a-number"))
+    await sink.record(Measurement("oximetry", b"b", SATURATION))
+    failed, read = lines(store)
+    assert (failed["absent"], read["absent"]) == ("not-a-number", None)
+    assert board.devices["box1-oximeter"].readings == 1
+    summaries = store.reader.execute("SELECT summary FROM record ORDER BY seq").fetchall()
+    assert summaries[0] == ("could not be measured",)
+    waiting = store.reader.execute("SELECT record_id FROM tray").fetchall()
+    assert waiting == [(read["record"],)]
+
+
 def test_what_is_being_measured_is_on_the_board_and_never_in_the_status(
     sink: DeviceSink, board: Board
 ) -> None:

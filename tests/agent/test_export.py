@@ -119,7 +119,7 @@ def test_readings_and_a_picture_go_by_stick_and_their_receipts_settle_them(
     ready(village)
     said = done(village.unit.cli("export", str(village.stick)))
     assert "3 of 3 records that wait are on it, in 1 files, 1 of them new" in said
-    assert b"36.0" not in files(village.stick, "up")[0].read_bytes()
+    assert b'"value":36.0' not in files(village.stick, "up")[0].read_bytes()
     assert village.figures()["store"]["confirmed"] == 0, "lying on a stick settles nothing"
 
     said = done(central("import", village.centre, village.stick))

@@ -91,6 +91,17 @@ def test_what_casts_doubt_is_said_in_every_resource(driver: str, reading: Measur
         assert each["status"] == ("preliminary" if "early-estimate" in said else "final")
 
 
+@pytest.mark.parametrize("absent", ["not-a-number", "positive-infinity", "error"])
+def test_failed_measurement_says_why_there_is_no_value(absent: str) -> None:
+    failed = Measurement("blood-pressure", b"\xff", status=("cuff-too-loose",), absent=absent)
+    (each,) = observations("blood-pressure", failed)
+    system = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+    assert each["dataAbsentReason"] == {"coding": [{"system": system, "code": absent}]}
+    assert not {"component", "valueQuantity", "valueCodeableConcept"} & set(each)
+    assert each["interpretation"] == [{"text": "cuff-too-loose"}]
+    assert each["status"] == "final"
+
+
 @pytest.mark.parametrize(("driver", "reading"), MEASURED)
 def test_profile_is_claimed_only_with_a_patient(driver: str, reading: Measurement) -> None:
     for each in observations(driver, reading, None):

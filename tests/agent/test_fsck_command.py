@@ -15,7 +15,7 @@ from agent.cli import cli
 from agent.store.connection import FILE
 
 from .store.damage import flip_page, pages_of
-from .store.truck import capture
+from .store.truck import capture, tells_a_value
 from .unit import ROOT, Unit
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def test_t53_each_fault_is_named_and_nothing_is_changed(unit: Unit, hurt: str) -
     assert text.startswith("damaged: ")
     assert text.splitlines()[-1].startswith("nothing was changed: ")
     assert everything(unit) == before
-    assert "36.0" not in text
+    assert not tells_a_value(text)
 
 
 def test_t53_repair_gives_up_what_is_unsound_on_sound_pages(unit: Unit) -> None:

@@ -107,6 +107,15 @@ def test_frame_that_came_again_after_the_crash_is_one_reading(unit: Unit) -> Non
         store.close()
 
 
+async def test_report_of_a_failure_that_a_crash_left_is_stored_as_such(store: Store) -> None:
+    failed = bytes.fromhex("16ff07ff07ff07e807060f11111bff070200")
+    await store.keep(RawFrame("2A35", PLAIN), CUFF, "1", now())
+    await store.keep(RawFrame("2A35", failed), CUFF, "1", now())
+    await recover(store)
+    assert [line["absent"] for line in lines(store)] == [None, "not-a-number"]
+    assert {outcome for outcome, _ in outcomes(store)} == {"recorded"}
+
+
 async def test_recovered_reading_keeps_the_moment_and_the_box_of_its_arrival(store: Store) -> None:
     stamp = now()
     await store.keep(RawFrame("2A35", PLAIN), CUFF, "7", stamp)

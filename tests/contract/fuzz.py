@@ -42,6 +42,8 @@ def judge(case: Case, raw: bytes) -> str:
         return "rejected"
     if isinstance(outcome, NoReading):
         assert outcome.reason.endswith("."), outcome.reason
+        if outcome.report is not None:
+            require_failure(case.driver, outcome.report)
         return "no-reading"
     assert isinstance(outcome, Decoded)
     assert outcome.readings
@@ -55,6 +57,15 @@ def require_plain(fault: ProtocolFault, raw: bytes) -> None:
     assert fault.offset is None or 0 <= fault.offset <= len(raw)
 
 
+def require_failure(driver: str, report: Measurement) -> None:
+    assert report.kind in card(driver).kinds
+    assert report.absent
+    assert report.raw
+    assert not report.values
+    assert not report.blobs
+    assert report.coded is None
+
+
 def require_legal(driver: str, reading: Measurement) -> None:
     its = card(driver)
     assert reading.kind in its.kinds
@@ -63,6 +74,7 @@ def require_legal(driver: str, reading: Measurement) -> None:
     assert all(value.value.is_finite() and value.unit for value in reading.values)
     assert all(blob.content and blob.media_type and blob.role for blob in reading.blobs)
     assert reading.values or reading.blobs or reading.duration
+    assert reading.absent is None
     assert reading.device_time is None or reading.device_time.tzinfo is None
     assert reading.device_time is not None or not reading.clock_trusted
 

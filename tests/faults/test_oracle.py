@@ -57,7 +57,6 @@ async def test_oracle_catches_a_store_that_is_not_durable() -> None:
     assert verdict.lost > 0
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of kill -9
 async def test_oracle_catches_a_unit_that_salvages_nothing() -> None:
     async with World(5, Code.SALVAGES_NOTHING) as world:
         while not (world.state / "damaged").exists():

@@ -163,8 +163,12 @@ class World:
     async def unit_ends(self) -> None:
         """Wait until the agent has ended, by itself or killed."""
         assert self._unit
+        assert self._unit.stdin
         async with asyncio.timeout(_CEILING):
             await self._unit.wait()
+            self._unit.stdin.close()
+            with contextlib.suppress(ConnectionError):
+                await self._unit.stdin.wait_closed()
         self._unit = None
 
     def flip_bit_on_disk(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -45,6 +46,11 @@ def reading(raw: bytes, *, repeatable: bool = False, blobs: tuple[bytes, ...] = 
         repeatable=repeatable,
         blobs=tuple(Blob(each, "image/jpeg", "original") for each in blobs),
     )
+
+
+def tells_a_value(text: str) -> bool:
+    """Whether the value of a `reading` stands in a text; in a time of day it is no value."""
+    return bool(re.search(r"(?<!:)36\.0(?!\d)", text))
 
 
 def capture(
