@@ -209,10 +209,9 @@ class Session:
     async def _carry_bulk(self, parcel: Parcel, channel: str, frame: bytes) -> None:
         """Deliver within the room that the gate gave, and let the pace learn from it."""
         clock = asyncio.get_running_loop().time
-        begun = clock()
-        self._pace.began(begun)
+        flight = self._pace.began(clock())
         if await self._deliver(parcel, channel, frame):
-            self._pace.delivered(len(frame), clock(), clock() - begun)
+            self._pace.delivered(flight, len(frame), clock())
         else:
             self._pace.lost()
         self._gate.leave()

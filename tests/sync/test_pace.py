@@ -1,23 +1,28 @@
 from __future__ import annotations
 
 import heapq
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.contract.chunk import CHUNK_MAX, CHUNK_MIN
-from sync.pace import WINDOW_MAX, Pace
+from sync.pace import WINDOW_MAX, Flight, Pace
 
 
 class Wire:
-    """A link of a rate and a round trip, with a pace that keeps its window full."""
+    """A link of a rate and a round trip, with a pace that keeps its window full.
 
-    def __init__(self, rate: float, round_trip: float, pace: Pace | None = None) -> None:
-        self.pace = pace or Pace()
+    `stalls` is the part of chunks that hold up the link for a round trip, as lost segments do.
+    """
+
+    def __init__(self, rate: float, round_trip: float, stalls: float = 0.0, seed: int = 1) -> None:
+        self.pace = Pace()
         self.rate, self.round_trip = rate, round_trip
+        self.stalls, self.chance = stalls, Random(seed)
         self.now, self.free, self.carried = 0.0, 0.0, 0
-        self._flying: list[tuple[float, int, float]] = []
+        self._flying: list[tuple[float, int, Flight]] = []
 
     def run(self, chunks: int) -> float:
         """Deliver so many chunks; give the bytes a second."""
@@ -26,8 +31,10 @@ class Wire:
             while len(self._flying) < self.pace.window:
                 size = self.pace.chunk_size
                 self.free = max(self.free, self.now) + size / self.rate
-                self.pace.began(self.now)
-                heapq.heappush(self._flying, (self.free + self.round_trip, size, self.now))
+                if self.chance.random() < self.stalls:
+                    self.free += self.round_trip
+                flight = self.pace.began(self.now)
+                heapq.heappush(self._flying, (self.free + self.round_trip, size, flight))
             self._land()
         return (self.carried - before) / (self.now - begun)
 
@@ -36,9 +43,9 @@ class Wire:
             self._land()
 
     def _land(self) -> None:
-        self.now, size, begun = heapq.heappop(self._flying)
+        self.now, size, flight = heapq.heappop(self._flying)
         self.carried += size
-        self.pace.delivered(size, self.now, self.now - begun)
+        self.pace.delivered(flight, size, self.now)
 
 
 LINKS = [(8_000, 0.6), (32_000, 0.1), (125_000, 0.6), (125_000, 0.05), (1_250_000, 0.03)]
@@ -70,6 +77,34 @@ def test_one_chunk_takes_half_a_second_of_the_link_at_most_or_is_the_smallest(
     wire.run(200)
     size = wire.pace.chunk_size
     assert size == CHUNK_MIN or size * wire.pace.window <= 0.6 * rate
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_lost_segments_are_no_full_link(seed: int) -> None:
+    """T39: 2 % of the segments lost stall every fifth chunk of a satellite for a round trip."""
+    wire = Wire(125_000, 0.6, stalls=0.2, seed=seed)
+    wire.run(30)
+    at_best = CHUNK_MIN / (CHUNK_MIN / 125_000 + 0.2 * 0.6)
+    assert wire.run(300) >= 0.7 * at_best
+
+
+def test_answers_that_come_in_a_bunch_are_no_fast_link() -> None:
+    pace = Pace()
+    flights = [pace.began(0.0) for _ in range(5)]
+    for number, flight in enumerate(flights):
+        pace.delivered(flight, CHUNK_MIN, 1.0 + number * 1e-4)
+    assert pace.window <= 5 * 1.25 + 1
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.05, 0.6), (0.6, 0.05)])
+def test_link_that_changes_is_filled_anew(before: float, after: float) -> None:
+    wire = Wire(125_000, before)
+    wire.run(200)
+    wire.round_trip = after
+    wire.run(600)
+    assert wire.run(300) >= 0.7 * wire.rate
+    needed = 1 + wire.rate * after / wire.pace.chunk_size
+    assert wire.pace.window <= 2 * needed + 2
 
 
 def test_a_wider_window_that_carries_nothing_more_is_given_back() -> None:
@@ -114,12 +149,12 @@ def test_window_and_chunks_stay_within_their_bounds(
 ) -> None:
     pace, now = Pace(ceiling=ceiling), 0.0
     for lost, seconds in deliveries:
-        pace.began(now)
+        flight = pace.began(now)
         now += seconds
         if lost:
             pace.lost()
         else:
-            pace.delivered(pace.chunk_size, now, seconds)
+            pace.delivered(flight, pace.chunk_size, now)
         assert 1 <= pace.window <= ceiling
         assert CHUNK_MIN <= pace.chunk_size <= CHUNK_MAX
 
