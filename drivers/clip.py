@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from drivers.base import Decoded, Measurement, NoReading, Outcome, Value
 from drivers.errors import ProtocolFault
-from drivers.packets import CUT
+from drivers.packets import CUT, Packet
 from drivers.settled import Settled
 from drivers.spot import IMPLAUSIBLE, Bounds, is_plausible
 from drivers.talk import Step
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from drivers.packets import Event, PacketFramer
     from drivers.spot import Clock
 
 KIND = "oximetry"
@@ -79,6 +80,26 @@ class Silence(StrEnum):
 
 
 Meaning = Measurement | Silence | ProtocolFault
+
+
+def meaning_of(event: Event, said: Callable[[bytes], Measurement | Silence]) -> Meaning:
+    """What one packet of a stream says, where `said` reads those that are sound."""
+    if not isinstance(event, Packet):
+        return ProtocolFault(event.reason)
+    try:
+        return said(event.raw)
+    except ProtocolFault as fault:
+        return fault
+
+
+def decode_packets(
+    framer: PacketFramer, raw: bytes, said: Callable[[bytes], Measurement | Silence]
+) -> Outcome:
+    """Decode whole packets; `ProtocolFault` for anything else.
+
+    Each value is a reading here; which of them is stored, `ClipTalk` decides.
+    """
+    return outcome_of(meaning_of(event, said) for event in framer.feed(raw) + framer.close())
 
 
 def outcome_of(meanings: Iterable[Meaning]) -> Outcome:

@@ -8,12 +8,12 @@ A crash between two slices leaves less to do, and nothing that has to be repaire
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.store import age
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agent.store.connection import Connection
 
@@ -88,15 +88,14 @@ def records(
         "WHERE epoch = ? AND lane = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
         (lane.epoch, lane.lane, after, until, ROWS),
     ).fetchall()
-    deleted = 0
-    for seq, record, raw, own in rows:
-        if not go_on():
-            return Progress(after, deleted, ended=False)
-        if not _is_needed(connection, lane, seq, record):
-            _let_go(connection, lane, (seq, record, raw, own))
-            deleted += 1
-        after = seq
-    return Progress(after, deleted, ended=len(rows) < ROWS)
+
+    def let_go(row: tuple[int, str, bytes | None, bytes]) -> int:
+        if _is_needed(connection, lane, *row[:2]):
+            return 0
+        _let_go(connection, lane, row)
+        return 1
+
+    return _walk(rows, after, go_on, let_go)
 
 
 def consultations(connection: Connection, then: int, after: int, go_on: GoOn) -> Progress:
@@ -107,17 +106,15 @@ def consultations(connection: Connection, then: int, after: int, go_on: GoOn) ->
         "AND closed IS NOT NULL ORDER BY rowid LIMIT ?",
         (after, until, ROWS),
     ).fetchall()
-    deleted = 0
-    for row, consultation in rows:
-        if not go_on():
-            return Progress(after, deleted, ended=False)
-        deleted += connection.execute(
+
+    def forget(row: tuple[int, str]) -> int:
+        return connection.execute(
             "DELETE FROM consultation WHERE rowid = ? "
             "AND NOT EXISTS (SELECT 1 FROM record WHERE consultation = ?)",
-            (row, consultation),
+            row,
         ).rowcount
-        after = row
-    return Progress(after, deleted, ended=len(rows) < ROWS)
+
+    return _walk(rows, after, go_on, forget)
 
 
 def frames(connection: Connection, then: int, after: int, go_on: GoOn) -> Progress:
@@ -128,15 +125,14 @@ def frames(connection: Connection, then: int, after: int, go_on: GoOn) -> Progre
         "ORDER BY frame LIMIT ?",
         (after, until, ROWS),
     ).fetchall()
-    deleted = 0
-    for frame, outcome, record in rows:
-        if not go_on():
-            return Progress(after, deleted, ended=False)
-        if outcome == "no-reading" or (outcome == "recorded" and not _is_kept(connection, record)):
-            connection.execute("DELETE FROM frame WHERE frame = ?", (frame,))
-            deleted += 1
-        after = frame
-    return Progress(after, deleted, ended=len(rows) < ROWS)
+
+    def forget(row: tuple[int, str, str]) -> int:
+        frame, outcome, record = row
+        if outcome != "no-reading" and (outcome != "recorded" or _is_kept(connection, record)):
+            return 0
+        return connection.execute("DELETE FROM frame WHERE frame = ?", (frame,)).rowcount
+
+    return _walk(rows, after, go_on, forget)
 
 
 def content(connection: Connection, go_on: GoOn) -> Progress:
@@ -173,6 +169,17 @@ def shrink(connection: Connection, slack: float, go_on: GoOn) -> Progress:
         connection.execute(f"PRAGMA incremental_vacuum({min(PAGES, empty)})").fetchall()
         deleted += min(PAGES, empty)
     return Progress(0, deleted, ended=False)
+
+
+def _walk(rows: Sequence[Any], after: int, go_on: GoOn, let_go: Callable[[Any], int]) -> Progress:
+    """Go through rows that begin with where they stand; `let_go` gives how many it deleted."""
+    deleted = 0
+    for row in rows:
+        if not go_on():
+            return Progress(after, deleted, ended=False)
+        deleted += let_go(row)
+        after = row[0]
+    return Progress(after, deleted, ended=len(rows) < ROWS)
 
 
 def _is_needed(connection: Connection, lane: Lane, seq: int, record: str) -> bool:

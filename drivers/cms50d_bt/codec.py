@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from drivers.clip import Meaning, Silence, outcome_of, oximetry
+from drivers.clip import Silence, decode_packets, oximetry
 from drivers.errors import ProtocolFault
-from drivers.packets import Layout, Packet, PacketFramer
+from drivers.packets import Layout, PacketFramer
 
 if TYPE_CHECKING:
     from drivers.base import Measurement, Outcome
-    from drivers.packets import Event
 
 START: Final = b"\xeb"
 VALUES: Final = b"\xeb\x01"
@@ -52,28 +51,15 @@ def values(saturation: int, pulse: int, finger: int = 6) -> bytes:
 
 
 def decode(raw: bytes, *, name: str | None = None) -> Outcome:
-    """Decode whole packets; `ProtocolFault` for anything else.
-
-    Each value is a reading here; which of them is stored, the talk decides (`drivers.clip`).
-    """
+    """Decode whole packets; see `drivers.clip.decode_packets`."""
     del name
-    framer = Framer()
-    return outcome_of([meaning(event) for event in framer.feed(raw) + framer.close()])
+    return decode_packets(Framer(), raw, said)
 
 
-def meaning(event: Event) -> Meaning:
-    """What one packet says."""
-    if not isinstance(event, Packet):
-        return ProtocolFault(event.reason)
-    if not event.raw.startswith(VALUES):
+def said(raw: bytes) -> Measurement | Silence:
+    """What one sound packet says; `ProtocolFault` where no clip can have measured it."""
+    if not raw.startswith(VALUES):
         return Silence.BESIDE
-    try:
-        return _values(event.raw)
-    except ProtocolFault as fault:
-        return fault
-
-
-def _values(raw: bytes) -> Measurement | Silence:
     finger, pulse, saturation = raw[2:5]
     if finger == NO_FINGER:
         return Silence.NO_FINGER

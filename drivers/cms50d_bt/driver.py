@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from drivers.card import card
-from drivers.clip import ClipTalk, Meaning
-from drivers.cms50d_bt.codec import Framer, meaning
+from drivers.clip import ClipTalk, Meaning, meaning_of
+from drivers.cms50d_bt.codec import Framer, said
 from drivers.dialogue import Dialogue
 from drivers.talk import Keeping, Profile
 
@@ -22,7 +22,7 @@ def _talk(name: str | None) -> ClipTalk:
     framer = Framer()
 
     def meanings(raw: bytes) -> list[Meaning]:
-        return [meaning(event) for event in framer.feed(raw)]
+        return [meaning_of(event, said) for event in framer.feed(raw)]
 
     return ClipTalk(meanings, opening=(SPEAK_UP,))
 

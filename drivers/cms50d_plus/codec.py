@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from drivers.clip import Meaning, Silence, outcome_of, oximetry
+from drivers.clip import Silence, decode_packets, oximetry
 from drivers.errors import ProtocolFault
-from drivers.packets import Layout, Packet, PacketFramer
+from drivers.packets import Layout, PacketFramer
 
 if TYPE_CHECKING:
-    from drivers.base import Outcome
-    from drivers.packets import Event
+    from drivers.base import Measurement, Outcome
 
 START: Final = b"\x01"
 SIZE: Final = 9
@@ -48,29 +47,19 @@ def values(saturation: int, pulse: int, flags: int = 0, wave: int = 0x33) -> byt
 
 
 def decode(raw: bytes, *, name: str | None = None) -> Outcome:
-    """Decode whole packets; `ProtocolFault` for anything else.
-
-    Each value is a reading here; which of them is stored, the driver decides (`drivers.clip`).
-    """
+    """Decode whole packets; see `drivers.clip.decode_packets`."""
     del name
-    framer = Framer()
-    return outcome_of([meaning(event) for event in framer.feed(raw) + framer.close()])
+    return decode_packets(Framer(), raw, said)
 
 
-def meaning(event: Event) -> Meaning:
-    """What one packet says."""
-    if not isinstance(event, Packet):
-        return ProtocolFault(event.reason)
-    raw = event.raw
+def said(raw: bytes) -> Measurement | Silence:
+    """What one sound packet says; `ProtocolFault` where no clip can have measured it."""
     if raw[1] & NOTHING:
         return Silence.NO_FINGER
     pulse, saturation = raw[5] & ~HIGH, raw[6] & ~HIGH
     if raw[1] & WAVE_ONLY or {pulse, saturation} & {0, INVALID}:
         return Silence.NO_VALUE
     if raw[1] & (UNKNOWN | BEYOND):
-        return ProtocolFault("The clip says something of its value that is not known.", 1)
+        raise ProtocolFault("The clip says something of its value that is not known.", 1)
     pulse |= HIGH if raw[1] & FAST else 0
-    try:
-        return oximetry(raw, saturation, pulse)
-    except ProtocolFault as fault:
-        return fault
+    return oximetry(raw, saturation, pulse)

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from drivers.base import RawFrame
-from drivers.clip import ClipTalk
-from drivers.cms50d_plus.codec import Framer, meaning
+from drivers.clip import ClipTalk, meaning_of
+from drivers.cms50d_plus.codec import Framer, said
 from drivers.errors import Misconfigured, ProtocolFault, Unavailable
 from drivers.framing import Skipped
 
@@ -87,7 +87,7 @@ class _Visit:
                 self._skipped.append(event)
             else:
                 self._strange = 0
-        return [meaning(event) for event in events]
+        return [meaning_of(event, said) for event in events]
 
     async def _take(self, step: Step) -> None:
         for reading in step.readings:

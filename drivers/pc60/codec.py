@@ -12,13 +12,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from drivers.clip import Meaning, Silence, outcome_of, oximetry
+from drivers.clip import Silence, decode_packets, oximetry
 from drivers.errors import ProtocolFault
-from drivers.packets import Layout, Packet, PacketFramer, crc8_maxim
+from drivers.packets import Layout, PacketFramer, crc8_maxim
 
 if TYPE_CHECKING:
     from drivers.base import Measurement, Outcome
-    from drivers.packets import Event
 
 START: Final = b"\xaa\x55"
 VALUES: Final = b"\xaa\x55\x0f\x08\x01"
@@ -57,28 +56,15 @@ def values(saturation: int, pulse: int, perfusion_tenths: int, status: int = 0) 
 
 
 def decode(raw: bytes, *, name: str | None = None) -> Outcome:
-    """Decode whole packets; `ProtocolFault` for anything else.
-
-    Each value is a reading here; which of them is stored, the talk decides (`drivers.clip`).
-    """
+    """Decode whole packets; see `drivers.clip.decode_packets`."""
     del name
-    framer = Framer()
-    return outcome_of([meaning(event) for event in framer.feed(raw) + framer.close()])
+    return decode_packets(Framer(), raw, said)
 
 
-def meaning(event: Event) -> Meaning:
-    """What one packet says."""
-    if not isinstance(event, Packet):
-        return ProtocolFault(event.reason)
-    if not event.raw.startswith(VALUES):
+def said(raw: bytes) -> Measurement | Silence:
+    """What one sound packet says; `ProtocolFault` where no clip can have measured it."""
+    if not raw.startswith(VALUES):
         return Silence.BESIDE
-    try:
-        return _values(event.raw)
-    except ProtocolFault as fault:
-        return fault
-
-
-def _values(raw: bytes) -> Measurement | Silence:
     saturation, pulse = raw[5], int.from_bytes(raw[6:8], "little")
     perfusion, status = Decimal(raw[8]).scaleb(-1), raw[9]
     if status & NO_FINGER:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from drivers.card import card
-from drivers.clip import ClipTalk, Meaning
+from drivers.clip import ClipTalk, Meaning, meaning_of
 from drivers.dialogue import Dialogue
-from drivers.pc60.codec import Framer, meaning
+from drivers.pc60.codec import Framer, said
 from drivers.talk import Keeping, Profile
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def _talk(name: str | None) -> ClipTalk:
     framer = Framer()
 
     def meanings(raw: bytes) -> list[Meaning]:
-        return [meaning(event) for event in framer.feed(raw)]
+        return [meaning_of(event, said) for event in framer.feed(raw)]
 
     return ClipTalk(meanings)
 

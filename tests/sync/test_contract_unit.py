@@ -191,9 +191,10 @@ def test_chunks_are_16_to_64_kib_at_every_bandwidth(deliveries: list[tuple[int, 
     """C-5.3: however fast or slow the link is measured."""
     pace, now = Pace(), 0.0
     for size, seconds in deliveries:
-        pace.began(now)
+        flight = pace.began(now)
         now += seconds
-        pace.delivered(size, now, seconds)
+        pace.delivered(flight, size, now)
         assert CHUNK_MIN <= pace.chunk_size <= CHUNK_MAX
+    pace.began(now)
     pace.lost()
     assert pace.chunk_size == CHUNK_MIN
