@@ -22,7 +22,7 @@ from agent.clock import PROJECT_BORN, Stamp
 from agent.known_time import KnownTime
 
 from .test_verdict import FIGURES, WELL
-from .unit import ROOT, Unit, end, run_cli, tables
+from .unit import ROOT, Unit, end, run_cli, tables, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
