@@ -41,7 +41,8 @@ bench: $(VENV)/.test tools
 
 VM_TOOLS := qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap:mmdebstrap \
   mkfs.ext4:e2fsprogs ssh:openssh-client setpriv:util-linux mosquitto:mosquitto
-VM_TEST = QAFILA_VM_SEED=$(SEED) $(BIN)/python -m pytest --timeout 1200 tests/vm
+VM_TEST = QAFILA_VM_SEED=$(SEED) $(BIN)/python -m pytest --timeout 1200 --durations 12 \
+  -n 2 --dist loadscope --no-loadscope-reorder tests/vm
 
 test-vm soak-vm: TOOLS := $(VM_TOOLS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,27 +14,24 @@ from tests.vm.truck import Truck
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_FIGURES = pytest.StashKey[list[str]]()
+_FIGURE = "figure"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_FIGURES] = []
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was counted and measured, above the last line."""
-    if config.stash[_FIGURES]:
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    properties = [each for report in reports for each in getattr(report, "user_properties", ())]
+    lines = dict.fromkeys(str(said) for name, said in properties if name == _FIGURE)
+    if lines:
         terminalreporter.section("figures")
-        for line in config.stash[_FIGURES]:
+        for line in lines:
             terminalreporter.write_line(line)
 
 
 @pytest.fixture
-def tell(pytestconfig: pytest.Config) -> Callable[[str], None]:
-    """Say a figure in the summary."""
-    return pytestconfig.stash[_FIGURES].append
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say a figure in the summary, whichever process the test runs in."""
+    return partial(record_property, _FIGURE)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ of its readings is not mounted and empty.
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import subprocess
@@ -59,7 +60,14 @@ class Ready:
 
 
 def ready() -> Ready:
-    """The machine, made where its inputs have changed."""
+    """The machine, made where its inputs have changed; by one process at a time."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _ready()
+
+
+def _ready() -> Ready:
     image = product()
     key = key_of(image.disk.parent.name, *(HERE / name for name in _PARTS))
     made = Ready(image, BUILD / f"ready-{key}")
