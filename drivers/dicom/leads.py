@@ -23,6 +23,9 @@ class Lead:
         return str(partition * 65536 + 256 + term)
 
 
+PLETH = Lead("2:19380", "Plethysmogram")
+"""No lead, but coded as one: MDC_PULS_OXIM_PLETH (150452), the light that a pulse lets through."""
+
 LEAD_I = Lead("2:1", "Lead I")
 LEAD_II = Lead("2:2", "Lead II")
 LEAD_V1 = Lead("2:3", "Lead V1")

@@ -14,7 +14,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Final, Protocol
 
 from drivers.dicom.instance import MEDIA_TYPE, Origin, begin, code, date_content, written
-from drivers.dicom.leads import LEAD_I, LEAD_II, LEAD_V1, Lead
+from drivers.dicom.leads import LEAD_I, LEAD_II, LEAD_V1, PLETH, Lead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +30,10 @@ __all__ = [
     "LEAD_II",
     "LEAD_V1",
     "MEDIA_TYPE",
+    "PLETH",
     "TWELVE_LEAD_ECG",
     "EcgRecording",
+    "Group",
     "Lead",
     "Scale",
     "Trace",
@@ -48,14 +50,18 @@ LONGEST: Final = 16384
 _PADDING = -0x8000
 _PEAK = 0x7FFF
 _ONE = Decimal(1)
+MICROVOLT: Final = ("uV", "microvolt")
+COUNT: Final = ("1", "no units")
+"""Units by their UCUM code and its meaning; a count of a converter has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One lead in steps of `step` microvolts, None where there is no sample.
+    """One lead in steps of `step` of its `unit`, None where there is no sample.
 
     `doubtful`: the device said that an electrode of this lead was off at some time.
     `derivation` is the formula of a lead that was computed from others, empty where measured.
+    `label` tells apart what is measured at one place (two colours of light).
     """
 
     lead: Lead
@@ -63,6 +69,16 @@ class Trace:
     doubtful: bool = False
     step: Decimal = _ONE
     derivation: str = ""
+    unit: tuple[str, str] = MICROVOLT
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Traces of one rate and one length, which begin together (a multiplex group)."""
+
+    rate_hz: int
+    traces: Sequence[Trace]
 
 
 class EcgRecording(Protocol):
@@ -112,15 +128,24 @@ class Scale:
 
 
 def ecg_object(
-    recording: EcgRecording, *, acquired: datetime | None, device: Device, patient_id: str = ""
+    recording: EcgRecording,
+    *,
+    acquired: datetime | None,
+    device: Device,
+    patient_id: str = "",
+    beside: Sequence[Group] = (),
 ) -> bytes:
     """One ECG as a General ECG file: its leads, gaps as padding, an opaque patient or none.
 
+    `beside` is what was recorded together with the leads, at most three groups that begin with
+    them (PS3.3 A.34.4.4.2: one to four items).
     The same arguments make the same bytes; UIDs are derived from them. `acquired` is the time
     of the first sample; see `drivers.dicom.instance.Origin` for its forms.
     """
     origin = Origin(recording.raw, acquired, device, patient_id)
-    return _part(recording, origin, GENERAL_ECG, 1, slice(None))
+    instance = _part(recording, origin, GENERAL_ECG, 1, slice(None))
+    instance.WaveformSequence += [_multiplex(group, slice(None)) for group in beside]
+    return written(instance)
 
 
 def twelve_lead_objects(
@@ -134,32 +159,32 @@ def twelve_lead_objects(
     origin = Origin(recording.raw, acquired, device, patient_id)
     length = len(recording.traces[0].samples)
     return tuple(
-        _part(recording, origin, TWELVE_LEAD_ECG, number, slice(start, start + LONGEST))
+        written(_part(recording, origin, TWELVE_LEAD_ECG, number, slice(start, start + LONGEST)))
         for number, start in enumerate(range(0, length, LONGEST), start=1)
     )
 
 
 def _part(
     recording: EcgRecording, origin: Origin, sop_class: str, number: int, part: slice
-) -> bytes:
+) -> Dataset:
     instance = begin(origin, sop_class, "ECG", number)
     late = timedelta(seconds=(part.start or 0) / recording.rate_hz)
     date_content(instance, origin.when + late if origin.when else None)
-    instance.WaveformSequence = [_multiplex(recording, part)]
-    return written(instance)
+    instance.WaveformSequence = [_multiplex(Group(recording.rate_hz, recording.traces), part)]
+    return instance
 
 
-def _multiplex(recording: EcgRecording, part: slice) -> Dataset:
+def _multiplex(said: Group, part: slice) -> Dataset:
     from pydicom.dataset import Dataset  # noqa: PLC0415 - loaded by those who make objects only
 
-    traces = recording.traces
+    traces = said.traces
     lanes = [trace.samples[part] for trace in traces]
     scales = [Scale.of(lane) for lane in lanes]
     group = Dataset()
     group.WaveformOriginality = "ORIGINAL"
     group.NumberOfWaveformChannels = len(lanes)
     group.NumberOfWaveformSamples = len(lanes[0])
-    group.SamplingFrequency = str(recording.rate_hz)
+    group.SamplingFrequency = str(said.rate_hz)
     group.ChannelDefinitionSequence = [
         _channel(trace, scale) for trace, scale in zip(traces, scales, strict=True)
     ]
@@ -175,13 +200,15 @@ def _channel(trace: Trace, scale: Scale) -> Dataset:
     from pydicom.dataset import Dataset  # noqa: PLC0415
 
     channel = Dataset()
+    if trace.label:
+        channel.ChannelLabel = trace.label
     if trace.doubtful:
         channel.ChannelStatus = "QUESTIONABLE"
     channel.ChannelSourceSequence = [code(trace.lead.code, "MDC", trace.lead.meaning)]
     if trace.derivation:
         channel.ChannelDerivationDescription = trace.derivation
     channel.ChannelSensitivity = str(trace.step * scale.sensitivity)
-    channel.ChannelSensitivityUnitsSequence = [code("uV", "UCUM", "microvolt")]
+    channel.ChannelSensitivityUnitsSequence = [code(trace.unit[0], "UCUM", trace.unit[1])]
     channel.ChannelSensitivityCorrectionFactor = "1"
     channel.ChannelBaseline = str(trace.step * scale.baseline)
     channel.ChannelSampleSkew = "0"

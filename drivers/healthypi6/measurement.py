@@ -44,7 +44,7 @@ def device_at(place: str) -> Device:
 
 def stored_form(recording: Recording, *, acquired: datetime | None, device: Device) -> Measurement:
     """The measurement to store: the samples in a DICOM object, what the device computed if any."""
-    content = ecg_object(recording, acquired=acquired, device=device)
+    content = ecg_object(recording, acquired=acquired, device=device, beside=recording.beside)
     blob = Blob(content, MEDIA_TYPE, "recording")
     return _measurement(recording, _computed(recording), (blob,))
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from drivers.dicom.waveform import LEAD_I, LEAD_II, LEAD_V1, Trace
+from drivers.dicom.waveform import LEAD_I, LEAD_II, LEAD_V1, Group, Trace
+from drivers.healthypi6.finger import Finger
 from drivers.healthypi6.samples import (
     ECG_RATE_HZ,
     ECG_STEP_MS,
@@ -58,7 +59,7 @@ class Recording:
     over all channels, so that raw alone shows what is missing). A sample is None where none
     arrived. `started` is the caller's clock at the first sample. Of what the device computed it
     holds the last of each. `drift_ppm` is how much faster than the host's its clock runs, in
-    millionths, None while that can't be told.
+    millionths, None while that can't be told. `beside` is the curve of the finger, if any.
     """
 
     raw: bytes = field(repr=False)
@@ -72,6 +73,7 @@ class Recording:
     saturation: Decimal | None = None
     respiratory_rate: int | None = None
     drift_ppm: int | None = None
+    beside: tuple[Group, ...] = field(default=(), repr=False)
 
     @property
     def duration(self) -> Decimal:
@@ -162,6 +164,7 @@ class _Open:
         self._off = Electrode(0)
         self._computed: dict[str, Any] = {}
         self._marks: dict[str, None] = {}
+        self._finger = Finger(t_ms)
 
     def length_with(self, block: Block, count: int) -> int:
         return len(self._samples) + self._missing_before(block) + count
@@ -170,6 +173,8 @@ class _Open:
         self._raw += block.raw
         if lost:
             self._mark("blocks-missing")
+        if block.channel == Channel.PPG:
+            self._finger.add(block)
         if block.channel == Channel.VITALS and (said := vitals(block)):
             self._note(said)
         if samples:
@@ -191,6 +196,7 @@ class _Open:
             saturation=self._computed.get("saturation"),
             respiratory_rate=self._computed.get("respiratory_rate"),
             drift_ppm=drift_ppm,
+            beside=self._finger.groups(),
         )
 
     def _append(self, block: Block, samples: tuple[EcgSample, ...]) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 ECG_RATE_HZ = 500
 ECG_STEP_MS = 1000 // ECG_RATE_HZ
+PPG_RATE_HZ = 250
+PPG_STEP_MS = 1000 // PPG_RATE_HZ
 
 _WHOLE = 1000
 
@@ -61,6 +63,14 @@ class EcgSample(NamedTuple):
     padding: int
 
 
+class PpgSample(NamedTuple):
+    """One instant of the finger: counts of the converter, which have no unit."""
+
+    red: int
+    infrared: int
+    lead_off: int
+
+
 @dataclass(frozen=True, slots=True)
 class Vitals:
     """What the device computed itself, about once a second; None is what it did not.
@@ -85,6 +95,13 @@ def ecg_samples(block: Block) -> tuple[EcgSample, ...]:
     if len(block.payload) != block.count * ECG_LAYOUT.size:
         raise ProtocolFault("The ECG block is not as long as its number of samples demands.", 22)
     return tuple(map(EcgSample._make, ECG_LAYOUT.iter_unpack(block.payload)))
+
+
+def ppg_samples(block: Block) -> tuple[PpgSample, ...]:
+    """The samples of a PPG block; none where its length is not that of its number of samples."""
+    if len(block.payload) != block.count * PPG_LAYOUT.size:
+        return ()
+    return tuple(map(PpgSample._make, PPG_LAYOUT.iter_unpack(block.payload)))
 
 
 def vitals(block: Block) -> Vitals | None:

@@ -153,7 +153,7 @@ def sent_ecg(parts: Iterable[bytes]) -> int:
 
 
 def samples_in(reading: Measurement) -> int:
-    (group,) = dcmread(BytesIO(reading.blobs[0].content)).WaveformSequence
+    group, *_ = dcmread(BytesIO(reading.blobs[0].content)).WaveformSequence
     return int(group.NumberOfWaveformSamples)
 
 
