@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from drivers.base import NoReading
+from drivers.base import Measurement, NoReading
 from drivers.errors import ProtocolFault
 from drivers.medfloat import DATE_TIME_SIZE, Reader, Special, decode_date_time
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from drivers.base import Measurement
     from drivers.card import Card, Pairing, Quirk
 
 IMPLAUSIBLE = "implausible"
@@ -63,6 +62,18 @@ def read_clock(reader: Reader, *, present: bool, quirks: frozenset[str]) -> Cloc
         trusted=when is not None and not unset,
         repeatable=any(stamp) and "frozen-clock" not in quirks,
         quality=(CLOCK_UNSET,) if unset else (),
+    )
+
+
+def dated(kind: str, raw: bytes, clock: Clock) -> Measurement:
+    """A measurement of which no more is said yet than what it is, its bytes and its time."""
+    return Measurement(
+        kind=kind,
+        raw=raw,
+        repeatable=clock.repeatable,
+        device_time=clock.time,
+        clock_trusted=clock.trusted,
+        quality=clock.quality,
     )
 
 

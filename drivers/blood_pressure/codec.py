@@ -9,12 +9,13 @@ from dataclasses import replace
 from enum import IntFlag
 from typing import TYPE_CHECKING
 
-from drivers.base import Decoded, Measurement, NoReading, Outcome, Value
+from drivers.base import Decoded, NoReading, Outcome, Value
 from drivers.card import card
 from drivers.medfloat import Reader, Special
 from drivers.spot import (
     IMPLAUSIBLE,
     Bounds,
+    dated,
     deviations,
     failure,
     is_plausible,
@@ -87,15 +88,10 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
     order = _order("big-endian-status", quirks)
     status = reader.unsigned(2, order) if Flag.STATUS in flags else 0
     reader.end()
-    about = Measurement(
-        kind=KIND,
-        raw=raw,
-        repeatable=clock.repeatable,
-        device_time=clock.time,
-        clock_trusted=clock.trusted,
+    about = replace(
+        dated(KIND, raw, clock),
         user_slot=None if user == UNKNOWN_USER else user,
         status=_status(status),
-        quality=clock.quality,
     )
     systolic, diastolic, mean = pressures
     if isinstance(systolic, Special):

@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import IntFlag
 from typing import TYPE_CHECKING
 
-from drivers.base import Decoded, Measurement, NoReading, Outcome, Value
+from drivers.base import Decoded, NoReading, Outcome, Value
 from drivers.card import card
 from drivers.errors import ProtocolFault
 from drivers.glucose_meter.context import decode_context
@@ -19,6 +19,7 @@ from drivers.medfloat import Reader, Special
 from drivers.spot import (
     IMPLAUSIBLE,
     Bounds,
+    dated,
     deviations,
     failure,
     is_plausible,
@@ -130,9 +131,8 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
         return NoReading("The record is a test of the meter with control solution.")
     if concentration is None:
         return NoReading(_EMPTY)
-    about = Measurement(
-        kind=KIND,
-        raw=raw,
+    about = replace(
+        dated(KIND, raw, clock),
         repeatable=True,
         device_time=when,
         clock_trusted=clock.trusted and when is not None,

@@ -11,14 +11,13 @@ import re
 import threading
 from contextlib import suppress
 from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENOTTY, ENXIO, EPERM
-from fcntl import ioctl
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import av
 
 from drivers.errors import DriverError, Misconfigured, ProtocolFault, Unavailable
 from drivers.links.body import Body
+from drivers.links.v4l2 import gives_mjpeg, stop_streaming
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +29,6 @@ STALL_S: Final = 5.0
 """How long a camera may stay silent before it counts as gone, in seconds."""
 
 _RELEASE_S: Final = 0.5
-_STREAMOFF: Final = 0x40045613  # VIDIOC_STREAMOFF of <linux/videodev2.h>
-_VIDEO_CAPTURE: Final = (1).to_bytes(4, "little")  # V4L2_BUF_TYPE_VIDEO_CAPTURE
 _SIZE = re.compile(r"[1-9]\d{1,4}x[1-9]\d{1,4}")
 _STREAM = re.compile(r"tcp://(127\.0\.0\.1|\[::1\]|localhost):\d+")
 _WITHOUT_READING_AHEAD = {"fflags": "nobuffer", "probesize": "32"}
@@ -135,7 +132,7 @@ class CameraLink:
         self._body.close()
         deadline = self._loop.time() + STALL_S + _RELEASE_S
         while not self._released.is_set() and self._loop.time() < deadline:
-            _stop_streaming(self._source)
+            stop_streaming(self._source)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._released.wait(), _RELEASE_S)
 
@@ -192,7 +189,8 @@ class CameraLink:
         return Unavailable(f"camera {self._source}", reason)
 
     def _fault(self, error: av.FFmpegError) -> DriverError:
-        if error.errno in {EINVAL, ENOTTY}:
+        # A camera that is just being pulled out says the same as a device that is none.
+        if error.errno in {EINVAL, ENOTTY} and gives_mjpeg(self._source) is False:
             remedy = "it gives no MJPEG pictures; name the device that does"
             return Misconfigured(f"camera {self._source}", remedy)
         if isinstance(error, av.error.ExitError):
@@ -226,19 +224,3 @@ def _input(source: str, size: str | None) -> tuple[str, dict[str, str]]:
         return "mpjpeg", dict(_WITHOUT_READING_AHEAD)
     remedy = "name a device, /dev/video0, or a stream on this computer, tcp://127.0.0.1:8090"
     raise Misconfigured(f"camera {source}", remedy)
-
-
-def _stop_streaming(source: str) -> None:
-    """Wake a thread that waits inside the kernel for a camera that fell silent.
-
-    libavdevice waits in VIDIOC_DQBUF, where its time-outs don't reach; VIDIOC_STREAMOFF on the
-    same descriptor ends that wait (V4L2 API, «VIDIOC_STREAMON, VIDIOC_STREAMOFF»).
-    """
-    if not source.startswith("/dev/"):
-        return
-    with suppress(OSError):
-        device = Path(source).stat().st_rdev
-        for descriptor in Path("/proc/self/fd").iterdir():
-            with suppress(OSError):
-                if descriptor.stat().st_rdev == device:
-                    ioctl(int(descriptor.name), _STREAMOFF, _VIDEO_CAPTURE)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from enum import IntFlag
 from typing import TYPE_CHECKING
 
-from drivers.base import Decoded, Measurement, NoReading, Outcome, Value
+from drivers.base import Decoded, NoReading, Outcome, Value
 from drivers.card import card
 from drivers.medfloat import Reader, Special
 from drivers.spot import (
@@ -18,6 +18,7 @@ from drivers.spot import (
     IMPLAUSIBLE,
     Bounds,
     Clock,
+    dated,
     deviations,
     failure,
     is_plausible,
@@ -159,12 +160,8 @@ def _outcome(
     for bit, reason in _REFUSALS.items():
         if status & bit:
             return NoReading(reason)
-    about = Measurement(
-        kind=KIND,
-        raw=raw,
-        repeatable=clock.repeatable,
-        device_time=clock.time,
-        clock_trusted=clock.trusted,
+    about = replace(
+        dated(KIND, raw, clock),
         status=(*_words(status, _STATUS), *_words(sensor, _SENSOR_STATUS)),
         quality=(*_words(status, _DOUBTS), *_words(sensor, _SENSOR_DOUBTS), *clock.quality),
         from_memory=bool(status & _STORED),

@@ -9,12 +9,13 @@ from dataclasses import replace
 from enum import IntFlag
 from typing import TYPE_CHECKING
 
-from drivers.base import Decoded, Measurement, NoReading, Outcome, Value
+from drivers.base import Decoded, NoReading, Outcome, Value
 from drivers.card import card
 from drivers.medfloat import Reader, Special
 from drivers.spot import (
     IMPLAUSIBLE,
     Bounds,
+    dated,
     deviations,
     failure,
     is_plausible,
@@ -76,15 +77,7 @@ def decode(raw: bytes, *, name: str | None = None) -> Outcome:
     clock = read_clock(reader, present=Flag.TIME in flags, quirks=quirks)
     site = reader.unsigned(1) if Flag.SITE in flags else 0
     reader.end()
-    about = Measurement(
-        kind=KIND,
-        raw=raw,
-        repeatable=clock.repeatable,
-        device_time=clock.time,
-        clock_trusted=clock.trusted,
-        site=SITES.get(site),
-        quality=clock.quality,
-    )
+    about = replace(dated(KIND, raw, clock), site=SITES.get(site))
     if isinstance(temperature, Special):
         return failure(FAILED, about, temperature)
     unit = "[degF]" if Flag.FAHRENHEIT in flags else "Cel"

@@ -14,6 +14,7 @@ from drivers.spot import (
     IMPLAUSIBLE,
     Bounds,
     Clock,
+    dated,
     deviations,
     failure,
     is_plausible,
@@ -190,15 +191,7 @@ def _length(imperial: bool) -> str:  # noqa: FBT001 - a bit of the frame
 
 
 def _about(raw: bytes, clock: Clock, user: int) -> Measurement:
-    return Measurement(
-        kind=KIND,
-        raw=raw,
-        repeatable=clock.repeatable,
-        device_time=clock.time,
-        clock_trusted=clock.trusted,
-        user_slot=None if user == UNKNOWN_USER else user,
-        quality=clock.quality,
-    )
+    return replace(dated(KIND, raw, clock), user_slot=None if user == UNKNOWN_USER else user)
 
 
 def _decoded(about: Measurement, said: Iterable[tuple[str, int, str]]) -> Decoded:

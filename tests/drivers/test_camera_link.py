@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import asynccontextmanager
+from errno import EINVAL, EIO, ENODEV, ENOTTY
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -16,11 +17,13 @@ from drivers.dermatoscope.simulator import corrupt, lesion, padded, truncated, w
 from drivers.errors import Misconfigured, ProtocolFault, Unavailable
 from drivers.lab.camera import CameraStream, encode
 from drivers.links import camera as camera_link
+from drivers.links import v4l2
 from drivers.links.camera import CameraLink, check
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
+YUYV, MJPG = b"YUYV", b"MJPG"
 FRAMES = [encode(lesion(number, 64, 48)) for number in range(8)]
 JPEG = FRAMES[0]
 SERVER = """
@@ -156,6 +159,45 @@ async def test_stream_that_nobody_serves_is_unavailable() -> None:
 async def test_device_that_is_no_camera_is_misconfigured() -> None:
     with pytest.raises(Misconfigured, match="MJPEG"):
         await CameraLink.open("/dev/null")
+
+
+@pytest.mark.parametrize("gone", [ENODEV, EIO])
+async def test_camera_that_is_pulled_out_as_it_is_opened_is_waited_for(
+    gone: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel says EINVAL of it, as of a device that is no camera; met in the machine."""
+    monkeypatch.setattr(v4l2, "ioctl", Listing([YUYV], gone))
+    with pytest.raises(Unavailable, match="does not answer"):
+        await CameraLink.open("/dev/null")
+
+
+class Listing:
+    """A device that lists formats, and then says an error."""
+
+    def __init__(self, formats: Sequence[bytes], end: int) -> None:
+        self._formats, self._end = list(formats), end
+
+    def __call__(self, _device: int, _request: int, asked: bytes) -> bytes:
+        if not self._formats:
+            raise OSError(self._end, "")
+        return asked[:44] + self._formats.pop(0) + asked[48:]
+
+
+@pytest.mark.parametrize(
+    ("formats", "end", "answer"),
+    [
+        ([YUYV, MJPG], EINVAL, True),
+        ([YUYV], EINVAL, False),
+        ([], ENOTTY, False),
+        ([YUYV], ENODEV, None),
+    ],
+)
+def test_formats_of_a_device_say_whether_it_gives_mjpeg(
+    formats: list[bytes], end: int, answer: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(v4l2, "ioctl", Listing(formats, end))
+    assert v4l2.gives_mjpeg("/dev/null") is answer
+    assert v4l2.gives_mjpeg("/dev/video-that-is-not") is None
 
 
 @pytest.mark.parametrize(
@@ -340,10 +382,10 @@ def test_silent_device_is_told_to_stop_on_the_descriptor_that_reads_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = []
-    monkeypatch.setattr(camera_link, "ioctl", lambda *said: asked.append(said))
+    monkeypatch.setattr(v4l2, "ioctl", lambda *said: asked.append(said))
     ours, theirs = pty.openpty()
     try:
-        camera_link._stop_streaming(os.ttyname(theirs))
+        v4l2.stop_streaming(os.ttyname(theirs))
         assert asked == [(theirs, 0x40045613, b"\x01\x00\x00\x00")]
     finally:
         os.close(ours)
@@ -352,9 +394,9 @@ def test_silent_device_is_told_to_stop_on_the_descriptor_that_reads_it(
 
 def test_stopping_something_that_is_no_camera_harms_nothing() -> None:
     with open("/dev/null", "rb") as device:  # noqa: PTH123 - held open, not read
-        camera_link._stop_streaming("/dev/null")
+        v4l2.stop_streaming("/dev/null")
         assert device.read() == b""
-    camera_link._stop_streaming("/dev/video-that-is-not")
+    v4l2.stop_streaming("/dev/video-that-is-not")
 
 
 @pytest.mark.parametrize("change", [lambda jpeg: jpeg, without_tables])

@@ -199,20 +199,23 @@ def test_outbox_on_disk_holds_every_schedule() -> None:
     )
 
 
+def break_a_promise(machine: type[World], most: int) -> None:
+    """Demand that one of so many schedules breaks a promise."""
+    generated = settings(
+        derandomize=True,
+        max_examples=most,
+        stateful_step_count=40,
+        print_blob=False,
+        **QUIET,
+        phases=[Phase.generate],
+    )
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        run_state_machine_as_test(machine, settings=generated)
+
+
 @pytest.mark.parametrize("mutant", [SettlesTooEarly, IgnoresMissing, KeepsBlobsOfAnotherCentre])
 def test_machine_catches_the_mutant(mutant: type[PureUnit]) -> None:
     class Mutated(World):
         make = mutant
 
-    with pytest.raises((AssertionError, pytest.fail.Exception)):
-        run_state_machine_as_test(
-            Mutated,
-            settings=settings(
-                derandomize=True,
-                max_examples=2000,
-                stateful_step_count=40,
-                print_blob=False,
-                **QUIET,
-                phases=[Phase.generate],
-            ),
-        )
+    break_a_promise(Mutated, 2000)

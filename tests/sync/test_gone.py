@@ -9,18 +9,11 @@ import pytest
 from central import report
 
 from .ledger_link import LedgerLink, session
-from .rig import UNIT, Centre, Place, place
+from .rig import UNIT, Centre, Place
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    with place(tmp_path) as found:
-        yield found
 
 
 def age_out(sql: sqlite3.Connection, through: int) -> None:

@@ -27,7 +27,7 @@ from tests.brokers import free_port
 
 from .papers import Authority
 from .relay import CONNECT, Relay
-from .rig import CEILING, HOST, ROOT, UNIT, Place, conserved, place, until
+from .rig import CEILING, HOST, ROOT, UNIT, Place, conserved, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -248,12 +248,6 @@ def old_broker() -> Iterator[int]:
     finally:
         running.terminate()
         running.wait(30)
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    with place(tmp_path) as found:
-        yield found
 
 
 async def test_a_broker_of_311_without_a_centre_gets_hellos_and_nothing_more(

@@ -39,18 +39,6 @@ FIRST_DAY = datetime(2026, 11, 1, 8, tzinfo=UTC)
 PICTURE = b"\xff\xd8 a picture"
 
 
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    with place(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
-def link(here: Place) -> Iterator[LedgerLink]:
-    with here.centre.ledger() as ledger:
-        yield LedgerLink(here.unit, here.centre, ledger)
-
-
 async def take(unit: Unit, days: int, a_day: int) -> None:
     """Readings of so many days, so many a day."""
     said = []

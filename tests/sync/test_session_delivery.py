@@ -15,27 +15,15 @@ from sync.contract.chunk import decode_chunk
 from sync.session import Session, UplinkState
 
 from .ledger_link import LedgerLink, connected, ending, session
-from .rig import UNIT, Centre, Place, conserved, place, until
+from .rig import UNIT, Centre, Place, conserved, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from sync.contract.receipt import Receipt
 
 PICTURE = random.Random(5).randbytes(100_000)
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    with place(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
-def link(here: Place) -> Iterator[LedgerLink]:
-    with here.centre.ledger() as ledger:
-        yield LedgerLink(here.unit, here.centre, ledger)
 
 
 @pytest.fixture

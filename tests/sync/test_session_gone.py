@@ -4,29 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
-
-import pytest
 
 from agent.clock import now
 from agent.store.retention import Retention
 from central import backup, report
 
 from .ledger_link import LedgerLink, connected, session
-from .rig import DESTINATION, Place, place
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from .rig import DESTINATION, Place
 
 DAYS = 30
 PICTURE = bytes(range(256)) * 200
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    with place(tmp_path) as found:
-        yield found
 
 
 async def deliver(here: Place) -> LedgerLink:

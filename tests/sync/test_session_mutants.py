@@ -15,20 +15,14 @@ from agent.store import settling
 from sync import session as sessions
 
 from .ledger_link import LedgerLink, session
-from .rig import UNIT, Centre, Place, conserved, place, until
+from .rig import UNIT, Centre, Place, conserved, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
     from typing import Any
 
 PICTURE = random.Random(10).randbytes(50_000)
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    with place(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture

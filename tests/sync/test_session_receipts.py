@@ -19,27 +19,14 @@ from sync.contract.receipt import Held, Receipt, Refusal, encode_receipt
 from sync.plan import Piece, Stretch
 
 from .ledger_link import LedgerLink, connected, ending, session
-from .rig import ROOT, UNIT, Place, conserved, place, until
+from .rig import ROOT, UNIT, Place, conserved, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
 STRANGER = Ed25519PrivateKey.generate()
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 PICTURE = random.Random(6).randbytes(60_000)
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    with place(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
-def link(here: Place) -> Iterator[LedgerLink]:
-    with here.centre.ledger() as ledger:
-        yield LedgerLink(here.unit, here.centre, ledger)
 
 
 def changed(**fields: Any) -> Callable[[LedgerLink, Receipt], bytes]:

@@ -17,26 +17,13 @@ from sync.contract.fields import GENESIS
 from sync.contract.receipt import REFUSED_MAX, Receipt, Refusal
 
 from .ledger_link import LedgerLink, connected, session
-from .rig import UNIT, Place, capture, conserved, place, until
+from .rig import UNIT, Place, capture, conserved, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 PICTURE = random.Random(6).randbytes(60_000)
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    with place(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
-def link(here: Place) -> Iterator[LedgerLink]:
-    with here.centre.ledger() as ledger:
-        yield LedgerLink(here.unit, here.centre, ledger)
 
 
 async def refuse_all(here: Place, link: LedgerLink, count: int) -> None:

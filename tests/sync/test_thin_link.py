@@ -6,7 +6,6 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,23 +16,14 @@ from sync.contract.envelope import key_id
 from sync.mqtt import Broker
 
 from .relay import PUBLISH, Packet, Relay, Way
-from .rig import HOST, ROOT, UNIT, Place, Unit, connector, conserved, place, running, until
+from .rig import HOST, ROOT, UNIT, Place, Unit, connector, conserved, running, until
 from .test_urgent import ask, channels, payload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from tests.brokers import Mosquitto
 
 RATE = 32_000
 """256 kbit/s in bytes."""
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    with place(tmp_path) as found:
-        yield found
 
 
 def shares(unit: Unit, packets: list[Packet], live_from: int) -> tuple[int, int]:

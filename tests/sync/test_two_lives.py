@@ -14,19 +14,13 @@ from central import backoff as central_backoff
 from sync import backoff, session
 
 from .relay import Relay
-from .rig import DESTINATION, UNIT, Place, Unit, conserved, place, until
+from .rig import DESTINATION, UNIT, Place, Unit, conserved, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.brokers import Mosquitto
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    with place(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture(autouse=True)

@@ -20,24 +20,17 @@ from sync.session import BATCH_BUDGET
 
 from .ledger_link import LedgerLink
 from .relay import PINGRESP, PUBACK, PUBLISH, Packet, Relay, Way
-from .rig import HOST, ROOT, UNIT, Place, conserved, paho_threads, place, running, until
+from .rig import HOST, ROOT, UNIT, Place, conserved, paho_threads, running, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
     from central.ledger import Ledger
     from sync.outbox import Link
     from tests.brokers import Mosquitto
 
 PICTURE = random.Random(7).randbytes(150_000)
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    with place(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture(autouse=True)

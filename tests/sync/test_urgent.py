@@ -6,8 +6,6 @@ import hashlib
 import random
 from typing import TYPE_CHECKING
 
-import pytest
-
 from agent.clock import now
 from agent.request import Reference, Request
 from agent.store.outbox import StoreOutbox
@@ -17,23 +15,14 @@ from sync.contract.envelope import key_id
 
 from .ledger_link import LedgerLink, session
 from .relay import Packet, Relay
-from .rig import Place, Unit, conserved, place, until
+from .rig import Place, Unit, conserved, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from tests.brokers import Mosquitto
 
 CHANCE = random.Random(5)
 LARGE = CHANCE.randbytes(400_000)
 ASKED_ABOUT = CHANCE.randbytes(60_000)
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    with place(tmp_path) as found:
-        yield found
 
 
 async def ask(unit: Unit, *records: str) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BOOT = 600.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.5
 CEILING = 600.0
 """Seconds after which something that should have happened hasn't, on a machine that is busy."""
 
@@ -105,11 +106,12 @@ class Guest:
 
 def eventually(look: Callable[[], T | None], ceiling: float = CEILING, words: str = "") -> T:
     """What `look` gives as soon as it is not None (or False); AssertionError after `ceiling`."""
-    deadline = time.monotonic() + ceiling
+    deadline, pause = time.monotonic() + ceiling, _FIRST_PAUSE
     while True:
         found = look()
         if found is not None and found is not False:
             return found
         if time.monotonic() > deadline:
             raise AssertionError(words or "what should have happened has not")
-        time.sleep(0.1)
+        time.sleep(pause)
+        pause = min(_LONGEST_PAUSE, 1.5 * pause)  # whoever looks takes the processor from the rest
