@@ -17,7 +17,17 @@ from sync.contract.chunk import Chunk
 from sync.contract.fields import GENESIS, LANES
 from sync.contract.hello import Hello, LaneOffer
 from sync.contract.ranges import Ranges, minus
-from sync.lane import Ignored, LaneState, RestoredCopy, Settled, Verdict, Why, settle
+from sync.lane import (
+    Ignored,
+    LaneState,
+    Question,
+    RestoredCopy,
+    Settled,
+    Verdict,
+    Why,
+    proves,
+    settle,
+)
 from sync.outbox import BatchParcel, ChunkParcel
 from sync.plan import BlobView, LaneView
 
@@ -73,8 +83,13 @@ class Log:
         if blob is not None:
             self.blobs[hashlib.sha256(blob).digest()] = blob
 
-    def settle(self, receipt: Receipt, *, fresh: bool) -> Verdict:
-        """Apply a receipt."""
+    @property
+    def believed(self) -> str | None:
+        """The central epoch that is believed in; None before the first receipt."""
+        return self.centres[-1] if self.centres else None
+
+    def settle(self, receipt: Receipt, asked: Question) -> Verdict:
+        """Apply a receipt; `asked` is the newest hello."""
         if receipt.epoch in self.closed:
             return Ignored(Why.CLOSED_EPOCH)
         if receipt.epoch != self.epoch:
@@ -85,11 +100,11 @@ class Log:
             receipt,
             lambda seq: log.hashes[seq] if seq < len(log.hashes) else None,
             frozenset(self.centres[:-1]),
-            fresh=fresh,
-            answering=fresh,
+            fresh=proves(receipt, self.believed, (asked,)),
+            answering=receipt.answers == asked.session,
         )
         if isinstance(verdict, RestoredCopy):
-            self.fork(same_centre=receipt.central_epoch in self.centres[-1:])
+            self.fork(same_centre=receipt.central_epoch == self.believed)
         if isinstance(verdict, Settled):
             self._follow(receipt.central_epoch)
             log.state = verdict.state
@@ -202,7 +217,7 @@ class MemoryOutbox:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self._woken = asyncio.Event()
-        self._session = ""
+        self._asked = Question("", None)
         self._live_from: dict[tuple[str, str], int] = {}
 
     def wake(self) -> None:
@@ -212,7 +227,7 @@ class MemoryOutbox:
 
     async def hello(self, session: str) -> Hello:
         """Offer every lane."""
-        self._session = session
+        self._asked = Question(session, self._disk.log.believed)
         offers = []
         for lane, log in self._disk.log.lanes.items():
             self._live_from[log.state.epoch, lane] = log.state.last + 1
@@ -262,8 +277,8 @@ class MemoryOutbox:
 
     async def settle(self, receipt: Receipt) -> Verdict:
         """Apply a receipt, durably."""
-        fresh = receipt.answers == self._session
-        verdict: Verdict = await self._disk.write(lambda log: log.settle(receipt, fresh=fresh))
+        asked = self._asked
+        verdict: Verdict = await self._disk.write(lambda log: log.settle(receipt, asked))
         self.wake()
         return verdict
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sync.contract.ranges import union
-from sync.lane import Settled
+from sync.lane import Question, Settled
 
 from .ledger import MemoryCentre, _database
 from .log import Disk, Log, MemoryOutbox
@@ -47,7 +47,7 @@ class BelievesAnyCentre(MemoryOutbox):
 
     async def settle(self, receipt: Receipt) -> Verdict:
         """Take every receipt for fresh."""
-        self._session = receipt.answers or ""
+        self._asked = Question(receipt.answers or "", self._disk.log.believed)
         return await super().settle(receipt)
 
 
