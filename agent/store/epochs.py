@@ -28,20 +28,21 @@ def bear(connection: Connection) -> str:
     return epoch
 
 
-def fork(connection: Connection, destination: str, reason: str, *, same_centre: bool = True) -> str:
+def fork(connection: Connection, destination: str, reason: str, centre: str | None) -> str:
     """Close the present epoch and go on in a new one, in the writer's transaction.
 
     What no receipt has settled is logged anew, in order and byte for byte: at the centre the
     same record id with the same bytes is the same record. The old chain's values stay as anchors.
-    Where it is not the `same_centre` (C-8.3) that settled the rest, nothing proves that this one
-    has it, and no hello will offer it again: then everything that is kept is logged anew.
+    `centre` is the central epoch that one goes on with. Of a lane that another one has settled
+    (C-8.3) nothing proves that this one has it, and no hello will offer it again: then all of the
+    lane that is kept is logged anew.
     """
     (old,) = connection.execute("SELECT epoch FROM unit").fetchone()
     new = bear(connection)
     for (lane,) in connection.execute(
         "SELECT lane FROM lane WHERE epoch = ? ORDER BY lane", (old,)
     ).fetchall():
-        _move(connection, destination, lane, (old, new), all_of_it=not same_centre)
+        _move(connection, destination, lane, (old, new), centre)
     connection.execute(
         "UPDATE epoch SET closed = ?, reason = ? WHERE epoch = ?",
         (utc_text(now().wall), reason, old),
@@ -80,14 +81,15 @@ def is_closed(connection: Connection, epoch: str) -> bool:
 
 
 def _move(
-    connection: Connection, destination: str, lane: str, way: tuple[str, str], *, all_of_it: bool
+    connection: Connection, destination: str, lane: str, way: tuple[str, str], centre: str | None
 ) -> None:
     old, new = way
     state = settling.load(connection, destination, old, lane)
     if state is None:
         return
     head, seq = GENESIS, 0
-    for first, last in ((1, state.last),) if all_of_it else state.pending:
+    moving = state.pending if state.central_epoch == centre else ((1, state.last),)
+    for first, last in moving:
         rows = connection.execute(
             "SELECT seq, line, hash, record_id FROM record "
             "WHERE epoch = ? AND lane = ? AND seq BETWEEN ? AND ? ORDER BY seq",
@@ -106,7 +108,7 @@ def _move(
     )
     connection.execute(
         "UPDATE lane SET moved = ? WHERE epoch = ? AND lane = ?",
-        (seq if all_of_it else total(state.pending), old, lane),
+        (total(state.pending) if state.central_epoch == centre else seq, old, lane),
     )
 
 

@@ -108,8 +108,7 @@ def _weigh(
     )
     if isinstance(verdict, RestoredCopy):
         reason = "the centre knows another life of this unit"
-        same_centre = receipt.central_epoch == believed
-        epochs.fork(connection, destination, reason, same_centre=same_centre)
+        epochs.fork(connection, destination, reason, receipt.central_epoch)
         alarm(connection, "restored-copy", _RESTORED)
     if isinstance(verdict, Settled):
         _follow_epoch(connection, destination, receipt.central_epoch)

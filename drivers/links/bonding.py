@@ -14,7 +14,7 @@ from drivers.links.stack import NeedsPairing
 if TYPE_CHECKING:
     from drivers.links.stack import AskPasskey, Stack
 
-PASSKEY_PATIENCE = 60.0
+PAIRING_PATIENCE = 60.0
 """Seconds that a pairing may take: Bluetooth itself gives each of its steps thirty."""
 REFUSED = "pairing refused"
 """What a visit ended in where the device wanted to be paired and nobody did."""

@@ -17,7 +17,7 @@ from bleak.uuids import normalize_uuid_str
 
 from drivers.card import cards
 from drivers.errors import DriverError, Unavailable
-from drivers.links.bonding import PASSKEY_PATIENCE, REFUSED, Bonding, Wanted, begin, retry
+from drivers.links.bonding import PAIRING_PATIENCE, REFUSED, Bonding, Wanted, begin, retry
 from drivers.links.gatt_link import BleakLink
 from drivers.links.scan import scanning
 
@@ -254,10 +254,12 @@ class Radio:
 
     async def _serve(self, sighting: _Sighting, bound: Bound) -> None:
         address = sighting.seen.address
-        link = self._link(sighting, pair=self._bonding.mending(address))
+        mending = self._bonding.mending(address)
+        link = self._link(sighting, pair=mending)
         try:
             async with self._bonding.answering(address):
-                opened = await _reported(bound.sink, link.open())
+                more = PAIRING_PATIENCE if mending else 0.0
+                opened = await _reported(bound.sink, link.open(more))
             if opened:
                 bound.sink.report("connected")
                 if await _reported(bound.sink, bound.driver.run(link, bound.sink)):
@@ -295,7 +297,7 @@ class Radio:
         link = self._link(sighting, pair=True)
         try:
             async with stack.expecting(wanted.address, wanted.ask):
-                await link.open(PASSKEY_PATIENCE)
+                await link.open(PAIRING_PATIENCE)
         except Unavailable as error:
             await link.close()
             await retry(stack, wanted, error)

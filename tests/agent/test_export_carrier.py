@@ -19,7 +19,7 @@ from agent.export.returning import take_back
 from agent.export.slip import Slips
 from agent.export.source import StoreSource
 from agent.store import epochs
-from agent.store.settling import carried_question
+from agent.store.settling import carried_question, present
 from sync.contract.entries import FILE_MAX, encode_receipts
 from sync.contract.envelope import key_id
 from sync.contract.receipt import Held, Receipt
@@ -247,7 +247,9 @@ async def test_files_of_a_closed_epoch_go_once_all_that_moved_is_settled(truck: 
     """What a fork logs anew is exported anew, before the old files go."""
     await truck.record(b"one")
     truck.carry()
-    await truck.store.writer.write(lambda c: epochs.fork(c, "centre", "a test"))
+    await truck.store.writer.write(
+        lambda c: epochs.fork(c, "centre", "a test", present(c, "centre"))
+    )
     done = truck.carry()
     assert (done.written, done.files, done.whole) == (1, 2, True)
     await truck.settle(1)

@@ -104,7 +104,7 @@ class Log:
             answering=receipt.answers == asked.session,
         )
         if isinstance(verdict, RestoredCopy):
-            self.fork(same_centre=receipt.central_epoch == self.believed)
+            self.fork(receipt.central_epoch)
         if isinstance(verdict, Settled):
             self._follow(receipt.central_epoch)
             log.state = verdict.state
@@ -114,14 +114,15 @@ class Log:
                     self.have[bytes.fromhex(held.sha256)] = held.have
         return verdict
 
-    def fork(self, *, same_centre: bool) -> None:
+    def fork(self, centre: str) -> None:
         """Go on in a new epoch, with what was not settled by this centre in the one before."""
         self.closed.add(self.epoch)
         before = self.lanes
         self.begin()
         for lane, log in before.items():
             self.moved_out |= set(log.lines)
-            for first, last in log.state.pending if same_centre else ((1, log.state.last),):
+            here = log.state.central_epoch == centre
+            for first, last in log.state.pending if here else ((1, log.state.last),):
                 for line in log.lines[first - 1 : last]:
                     self.append(lane, line)
 

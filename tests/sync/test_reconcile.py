@@ -17,6 +17,7 @@ from agent.clock import Stamp, now
 from agent.store import epochs, reconciling
 from agent.store.books import StoreBooks
 from agent.store.figures import figures
+from agent.store.settling import present
 from central import report
 from central.ledger import Ledger
 from central.store import open_store
@@ -279,7 +280,9 @@ async def test_a_record_of_a_closed_epoch_that_the_centre_lost_is_logged_anew_an
     """C-11.4, C-11.8: no receipt speaks of that epoch any more, so its record moves on."""
     await take(here.unit, days=1, a_day=6)
     await compared(here.unit, link)
-    await here.unit.store.writer.write(lambda sql: epochs.fork(sql, DESTINATION, "test"))
+    await here.unit.store.writer.write(
+        lambda sql: epochs.fork(sql, DESTINATION, "test", present(sql, DESTINATION))
+    )
     await take(here.unit, days=1, a_day=2)
     assert (await compared(here.unit, link))["outcome"] == "equal"
     victim = list(here.unit.saved)[3]

@@ -7,6 +7,7 @@ import shutil
 import uuid
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from agent.store import epochs, settling
@@ -102,7 +103,7 @@ async def test_receipt_of_a_closed_epoch_is_ignored_silently(tmp_path: Path) -> 
         await drain(outbox, centre)
         lane = (store.epoch, LANE)
         late = centre.receipt(lane)
-        await store.writer.write(lambda c: epochs.fork(c, "centre", "test"))
+        await store.writer.write(lambda c: epochs.fork(c, "centre", "test", None))
         assert await outbox.settle(late) == Ignored(Why.CLOSED_EPOCH)
         assert figures(store.reader, "centre")["alarms"] == []
     finally:
@@ -116,7 +117,7 @@ async def test_fork_keeps_the_old_chain_as_anchors(tmp_path: Path) -> None:
             await store.record(capture(b"%d" % n))
         before = dict(store.reader.execute("SELECT seq, hash FROM record").fetchall())
         old = store.epoch
-        new = await store.writer.write(lambda c: epochs.fork(c, "centre", "test"))
+        new = await store.writer.write(lambda c: epochs.fork(c, "centre", "test", None))
         for seq, own in before.items():
             assert settling.hash_at(store.reader, old, LANE, seq) == own
         rows = store.reader.execute("SELECT epoch, seq, hash FROM record ORDER BY seq").fetchall()
@@ -137,11 +138,32 @@ async def test_fork_for_another_centre_sends_what_the_old_one_had_settled_as_wel
         await store.record(capture(b"one"))
         await drain(store.outbox("centre"), centre)
         await store.record(capture(b"two"))
-        await store.writer.write(
-            lambda c: epochs.fork(c, "centre", "test", same_centre=same_centre)
-        )
+        goes_on_with = centre.epoch if same_centre else str(uuid.uuid4())
+        await store.writer.write(lambda c: epochs.fork(c, "centre", "test", goes_on_with))
         found = figures(store.reader, "centre")
         assert (found["pending"], found["saved"], found["confirmed"]) == (pending, 2, 2 - pending)
+    finally:
+        store.close()
+
+
+async def test_fork_after_half_a_greeting_sends_the_lanes_that_the_new_centre_has_not_told_of(
+    tmp_path: Path,
+) -> None:
+    """C-8.5: one lane is answered by a restored centre already, the other by none but the old."""
+    centre = ModelCentre(UNIT)
+    centre.back_up()
+    store = open_store(tmp_path / "a")
+    try:
+        outbox = store.outbox("centre")
+        await store.record(capture(b"one"))
+        await drain(outbox, centre)
+        centre.restore()
+        told = {each.lane: each for each in centre.greet(await outbox.hello(str(uuid.uuid4())))}
+        assert isinstance(await outbox.settle(told["background"]), Settled)
+        beyond = msgspec.structs.replace(told["urgent"], last=7, missing=((1, 7),))
+        assert isinstance(await outbox.settle(beyond), RestoredCopy)
+        found = figures(store.reader, "centre")
+        assert (found["pending"], found["saved"], found["confirmed"]) == (1, 1, 0)
     finally:
         store.close()
 

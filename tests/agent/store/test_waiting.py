@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import uuid
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from agent.store import epochs
 from agent.store.figures import figures
 from agent.store.frames import undecoded
 from agent.store.listing import pending, readings
+from agent.store.settling import present
 from bench.backlog import fill, open_bench
 
 from .truck import capture, open_store
@@ -152,7 +152,7 @@ def follow(_: random.Random, connection: Connection) -> None:
 
 def fork(_: random.Random, connection: Connection) -> None:
     """A new epoch."""
-    epochs.fork(connection, "centre", str(uuid.uuid4()))
+    epochs.fork(connection, "centre", "test", present(connection, "centre"))
 
 
 def sort(chance: random.Random, connection: Connection) -> None:
