@@ -78,12 +78,13 @@ def _our_fault() -> ProtocolFault:
 
 async def _settle(store: Store, frames: list[KeptFrame], outcome: Outcome | ProtocolFault) -> None:
     fault = outcome if isinstance(outcome, ProtocolFault) else None
-    if fault is None and (records := records_of(cast("Outcome", outcome))):
+    records = () if isinstance(outcome, ProtocolFault) else records_of(outcome)
+    if records:
         fault = await _record(store, frames, records)
     for frame in frames:
         if fault is not None:
             await store.conclude(frame.frame, "quarantined", fault.reason)
-        elif isinstance(outcome, NoReading) and outcome.report is None:
+        elif isinstance(outcome, NoReading) and not records:
             await store.conclude(frame.frame, "no-reading", outcome.reason)
 
 

@@ -46,7 +46,7 @@ def append(connection: Connection, capture: Capture) -> Stored:
     check_line(line)
     place = advance(connection, LANES.get(capture.measurement.kind, "clinical"), line)
     _insert(connection, capture, (place, record, line), subject)
-    if subject is None and capture.measurement.absent is None:  # a failure is of no patient
+    if subject is None and capture.measurement.absent is None:  # nobody assigns a failure
         connection.execute(
             "INSERT INTO tray (record_id, box, why) VALUES (?, ?, ?)",
             (str(record), capture.box, why),
