@@ -81,7 +81,7 @@ def _look(store: Store, key: PageKey, first: int) -> tuple[int, list[int]]:
 
 
 def _still_bad(store: Store, pages: list[int]) -> list[int]:
-    with Image(store.folder, store.key) as image:
+    with Image(store.folder, store.key, committed=True) as image:
         return [
             each
             for each in pages

@@ -38,7 +38,7 @@ def examine(folder: Path, key: str, witness: Witness | None) -> str | None:
     """
     if (folder / f"{FILE}-journal").exists():
         return None  # it is being born, and SQLite takes back what was cut
-    with Image(folder, key) as image:
+    with Image(folder, key, committed=True) as image:
         if image.count == 0 and witness is None and not image.log.all:
             return None  # a new folder
         _check_key(image, witness, key)
@@ -146,7 +146,7 @@ def confirmed(folder: Path, key: str) -> str | None:
     if times >= _HOLDS:
         return _STUMBLED
     until = time.monotonic() + _PATIENCE
-    with Image(folder, key) as image:
+    with Image(folder, key, committed=True) as image:
         for number in range(1, image.count + 1):
             late = time.monotonic() > until
             if late or (not image.sound(number) and not image.unused(number)):

@@ -67,7 +67,7 @@ def check(folder: Path, key: str) -> Health:
     seen = witness.read(folder)
     found = Health()
     found.broken = examine(folder, key, seen if seen and seen.fits(key) else None)
-    with Image(folder, key) as image:
+    with Image(folder, key, committed=True) as image:
         found.pages = image.count
         found.bad = list(image.bad())
     if found.bad and found.broken is None:

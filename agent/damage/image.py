@@ -42,10 +42,12 @@ class Page(NamedTuple):
 class Image:
     """The files of a folder, open for reading; nothing is changed in them.
 
-    `behind` says that the end of the log is missing: then any page may be older than it was.
+    Of the log all that is there counts, or with `committed` what is proven to have been
+    committed, as SQLite reads it: only who salvages wants the rest. `behind` says that the end of
+    the log is missing: then any page may be older than it was.
     """
 
-    def __init__(self, folder: Path, key: str) -> None:
+    def __init__(self, folder: Path, key: str, *, committed: bool = False) -> None:
         self._close = ExitStack()
         self.key = PageKey(key)
         self.log = LogFile(folder / f"{FILE}-wal", self.key)
@@ -53,11 +55,13 @@ class Image:
         self.index = read_index(folder / f"{FILE}-shm")
         self._file = self._open(folder / FILE)
         self.file_pages = 0 if self._file is None else os.fstat(self._file).st_size // PAGE
-        self.count = self.log.size or self.file_pages
+        frames = self._committed() if committed else self.log.frames
+        sizes = (each.commit for each in reversed(frames) if each.commit)
+        self.count = next(sizes, self.file_pages)
         self._copied = self._backfilled()
         self._maps: dict[int, Page | None] = {}
         self._frames: dict[int, list[Frame]] = {}
-        for frame in self.log.frames:
+        for frame in frames:
             self._frames.setdefault(frame.page, []).append(frame)
         self.behind = self.index_frames > (self.log.frames[-1].number if self.log.frames else 0)
 
@@ -140,6 +144,10 @@ class Image:
         yield from (self.log.page(each) for each in reversed(frames) if each.number > self._copied)
         yield self.file_page(number)
         yield from (self.log.page(each) for each in reversed(frames) if each.number <= self._copied)
+
+    def _committed(self) -> list[Frame]:
+        last = self.log.proven(self.key, self.index_frames)
+        return [each for each in self.log.frames if each.number <= last]
 
     def _backfilled(self) -> int:
         return self.index.copied if self.index is not None and self.index_frames else 0

@@ -67,7 +67,21 @@ class LogFile:
         last = max((at for at, frame in enumerate(frames) if frame.commit), default=-1)
         self.all = frames
         self.frames = frames[: last + 1]
-        self.size = frames[last].commit if last >= 0 else 0
+
+    def proven(self, key: PageKey, known: int) -> int:
+        """The number of the last commit up to which nothing is missing and all can be read.
+
+        That so many are `known` to have been committed is not looked at again. SQLite reads no
+        further (part 4.4): what a power cut left of a commit that was under way may hold its last
+        frame and not those before.
+        """
+        last = known
+        behind = [each for each in self.all if each.number > known]
+        for number, frame in enumerate(behind, known + 1):
+            if frame.number != number or not key.sound(frame.page, self.page(frame)):
+                break
+            last = number if frame.commit else last
+        return last
 
     def page(self, frame: Frame) -> bytes:
         """The page that a frame holds, as it lies there."""
