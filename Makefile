@@ -40,7 +40,8 @@ bench: $(VENV)/.test tools
 	@$(BIN)/python -m bench $(WHAT)
 
 VM_TOOLS := qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap:mmdebstrap \
-  mkfs.ext4:e2fsprogs ssh:openssh-client setpriv:util-linux mosquitto:mosquitto
+  mkfs.ext4:e2fsprogs mkfs.vfat:dosfstools mkfs.exfat:exfatprogs ssh:openssh-client \
+  setpriv:util-linux mosquitto:mosquitto
 VM_TEST = QAFILA_VM_SEED=$(SEED) $(BIN)/python -m pytest --timeout 1200 --durations 12 \
   -n 2 --dist loadscope --no-loadscope-reorder tests/vm
 
