@@ -23,6 +23,7 @@ __all__ = [
     "FILE",
     "FULL",
     "Connection",
+    "fold",
     "open_reader",
     "open_writer",
     "translate",
@@ -57,6 +58,7 @@ def open_writer(folder: Path, key: str) -> Connection:
         if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
             message = "the database was made without incremental auto_vacuum: it is not ours"
             raise StoreBroken(message)
+        _begin_log_anew(connection)
     except sqlite.Error as error:
         connection.close()
         raise translate(error) from None
@@ -77,6 +79,18 @@ def open_reader(folder: Path, key: str) -> Connection:
     except sqlite.Error as error:
         raise translate(error) from None
     return connection
+
+
+def fold(connection: Connection) -> None:
+    """Copy the write-ahead log into the file and begin it anew, unless a reader needs what it has.
+
+    Outside of a transaction; nobody is waited for. Raises what SQLite raises.
+    """
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
 
 def translate(error: sqlite.Error) -> StoreError:
@@ -116,6 +130,19 @@ def _write_again(log: Path) -> None:
             file.seek(-len(piece), os.SEEK_CUR)
             file.write(piece)
         os.fsync(file.fileno())
+
+
+def _begin_log_anew(connection: Connection) -> None:
+    """Leave nothing behind the end of the log.
+
+    Of a commit that a power cut interrupted, sound pages may lie there: once something shorter is
+    written before them, nobody can tell that they are older. A full disk has to stay as it is.
+    """
+    try:
+        fold(connection)
+    except sqlite.Error as error:
+        if not isinstance(translate(error), StoreFull):
+            raise
 
 
 def _guard() -> None:

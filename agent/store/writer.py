@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlcipher3 import dbapi2 as sqlite
 
 from agent.errors import StoreBroken, StoreClosed, StoreError, StoreFull
-from agent.store.connection import BUSY_MS, Connection, translate
+from agent.store.connection import Connection, fold, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ class Writer:
 
     async def fold(self) -> None:
         """Fold the write-ahead log into the file once nobody waits: only then does that shrink."""
-        await asyncio.wrap_future(self._queue(self._behind, _fold))
+        await asyncio.wrap_future(self._queue(self._behind, fold))
 
     @property
     def awaited(self) -> bool:
@@ -99,7 +99,7 @@ class Writer:
 
     def _run(self) -> None:
         while self.broken is None and (group := self._group()):
-            if group[0][0] is _fold:
+            if group[0][0] is fold:
                 self._fold(group)
             else:
                 self._commit(group)
@@ -171,12 +171,3 @@ class Writer:
         for _, future in (*self._jobs, *self._behind):
             if future.set_running_or_notify_cancel():
                 future.set_exception(self.broken or StoreClosed("the store is closed"))
-
-
-def _fold(connection: Connection) -> None:
-    """Outside of a transaction, and without waiting for a reader who holds an older state."""
-    connection.execute("PRAGMA busy_timeout = 0")
-    try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    finally:
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")

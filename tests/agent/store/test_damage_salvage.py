@@ -15,6 +15,7 @@ from agent.damage import btree, salvage, settle
 from agent.damage.care import scrub
 from agent.damage.examine import suspect
 from agent.damage.image import Image
+from agent.damage.logfile import STEP
 from agent.damage.salvage import Salvor
 from agent.damage.tables import tables
 from agent.damage.territory import Territory
@@ -33,7 +34,7 @@ from .damage import salvage as salvaged
 from .truck import CUFF, STAMP, capture, open_store, tells_a_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from agent.store.store import Store
@@ -440,6 +441,51 @@ async def test_damage_upon_damage_recovers_from_both(state: Path) -> None:
         ).fetchone() == (RECORDS,)
     finally:
         store.close()
+
+
+async def test_commit_that_a_power_cut_left_unfinished_hides_nothing_that_came_later(
+    state: Path, tmp_path: Path
+) -> None:
+    """Its pages are sound and lie behind the end of the log: older than they look."""
+    here = ignoring_lock(tmp_path)
+    store = open_store(state)
+    await store.record(capture(b"first life"))
+    here(state, "before")
+    await store.record_all([capture(b"never said to be saved %d" % n) for n in range(40)])
+    cut = here(state, "cut")
+    store.close()
+    tear_first_frame_after(tmp_path / "before", cut)
+    store = open_store(cut)
+    stored = await store.record(capture(b"second life"))
+    killed = here(cut, "killed")
+    store.close()
+    store = damaged(killed, pages_of(killed, "record")[0])
+    try:
+        await salvaged(store)
+        assert str(stored.record_id) in records(store)
+    finally:
+        store.close()
+
+
+def ignoring_lock(top: Path) -> Callable[[Path, str], Path]:
+    """Copy a folder as it is now, under a name."""
+
+    def copy(folder: Path, name: str) -> Path:
+        shutil.copytree(folder, top / name, ignore=shutil.ignore_patterns("lock"))
+        return top / name
+
+    return copy
+
+
+def tear_first_frame_after(before: Path, cut: Path) -> None:
+    """Leave of the last commit all but its first frame, and nothing of the index, as a power cut
+    may. `before` is the folder without that commit."""
+    with Image(before, load_key(before)) as image:
+        offset = 32 + image.index_frames * STEP
+    with (cut / f"{FILE}-wal").open("r+b") as log:
+        log.seek(offset)
+        log.write(bytes(STEP))
+    (cut / f"{FILE}-shm").unlink()
 
 
 async def test_scrub_finds_a_bad_page_and_none_where_there_is_none(

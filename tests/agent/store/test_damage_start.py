@@ -16,6 +16,7 @@ from sqlcipher3 import dbapi2 as sqlite
 
 from agent.damage import care, examine, opening, quarantine, witness
 from agent.damage.cipher import PAGE, PageKey
+from agent.damage.image import Image
 from agent.errors import StoreBroken, StoreDamaged
 from agent.store.connection import FILE
 from agent.store.figures import figures
@@ -308,6 +309,37 @@ def test_commit_that_a_power_cut_left_with_its_last_page_alone_is_no_damage(
     try:
         assert figures(store.reader, "centre")["saved"] == RECORDS
         asyncio.run(care.scrub(store))
+    finally:
+        store.close()
+    assert not (state / "damaged").exists()
+
+
+def next_frame(state: Path) -> int:
+    """The place of the first frame behind what the index proves to have been committed."""
+    with Image(state, load_key(state)) as image:
+        return image.index_frames
+
+
+async def test_two_power_cuts_with_an_unfinished_commit_each_are_no_damage(
+    state: Path, tmp_path: Path
+) -> None:
+    """What the first left behind the end of the log must not count at the second."""
+    pages = (state / FILE).stat().st_size // PAGE
+    for _ in range(60):  # more than the next life writes over
+        append_frame(state, pages + 50, 0, secrets.token_bytes(PAGE))
+    append_frame(state, pages + 50, pages + 50, secrets.token_bytes(PAGE))
+    store = open_store(state)
+    await store.record(capture(b"second life"))
+    shutil.copytree(state, tmp_path / "cut", ignore=shutil.ignore_patterns("lock"))
+    store.close()
+    state = tmp_path / "cut"
+    torn = frames(state) - next_frame(state)
+    for _ in range(3 if torn == 0 else 0):
+        append_frame(state, pages + 50, 0, secrets.token_bytes(PAGE))
+    append_frame(state, pages + 50, pages + 50, secrets.token_bytes(PAGE))
+    store = open_store(state)
+    try:
+        assert figures(store.reader, "centre")["saved"] == RECORDS + 1
     finally:
         store.close()
     assert not (state / "damaged").exists()
