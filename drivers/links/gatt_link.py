@@ -31,9 +31,11 @@ _REFUSALS = frozenset(
 )
 
 ABORTED = "le-connection-abort, again and again"
-"""What it means that a device which has just called is not connected to in time: bleak 3.1 takes
-an aborted connection for bad reception and repeats it by itself, for ever. With BlueZ 5.66 each
-connection is aborted where the device has lost its half of a bond."""
+"""What it means that a device which has just called is not connected to in time, or is lost so
+often: bleak 3.1 takes an aborted connection for bad reception and repeats it by itself, for ever.
+With BlueZ 5.66 each connection is aborted where the device has lost its half of a bond."""
+_ABORTS = 8
+"""Connections that are aborted in a row, after which a visit has seen enough."""
 
 
 class BleakLink:
@@ -61,9 +63,11 @@ class BleakLink:
         self._patience = patience
         self._closing = False
         self._gone = asyncio.Event()
+        self._opening: asyncio.Timeout | None = None
+        self._aborts = 0
         self._client = BleakClient(
             device,
-            lambda _: self._gone.set(),
+            lambda _: self._leave(),
             timeout=patience,
             backend=backend,
             pair=pair,
@@ -73,10 +77,22 @@ class BleakLink:
         """Connect and discover, in `more` seconds than usual; `Unavailable` if it can't be."""
         with self._explained("it could not be connected"):
             try:
-                async with asyncio.timeout(self._patience + more):
+                async with asyncio.timeout(self._patience + more) as self._opening:
                     await self._client.connect()
             except TimeoutError:
                 raise TimeoutError(ABORTED) from None
+            finally:
+                self._opening = None
+        if self._client.is_connected:
+            self._gone.clear()  # what was aborted before has been repeated
+
+    def _leave(self) -> None:
+        """It is not connected any more; bleak says so of each connection that it repeats."""
+        self._gone.set()
+        if self._opening is not None:
+            self._aborts += 1
+            if self._aborts == _ABORTS and not self._opening.expired():
+                self._opening.reschedule(asyncio.get_running_loop().time())
 
     async def subscribe(self, characteristic: str, hear: Callable[[bytes], None]) -> None:
         """See `GattLink.subscribe`."""

@@ -18,6 +18,7 @@ from drivers.links.gatt import Bound, Patience, Radio
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from bleak.backends.client import BaseBleakClient
     from bumble.controller import Controller
 
     from drivers.lab.bleak_bumble import Backends
@@ -42,7 +43,7 @@ class Room:
         self.devices: list[GattPeripheral] = []
         self.controllers: dict[str, Controller] = {}
         self.hung_up: list[str] = []
-        self.on_connect: Callable[[str], Awaitable[None]] | None = None
+        self.on_connect: Callable[[BaseBleakClient], Awaitable[None]] | None = None
 
     async def device(self, model: Model = CUFF, address: str = CUFF_ADDRESS) -> GattPeripheral:
         hci = self.controllers[address] = self.ether.controller(address)
@@ -57,7 +58,7 @@ class Room:
         class Client(self.backends.client):  # type: ignore[name-defined,misc]
             async def connect(self, pair: bool, **options: object) -> None:  # noqa: FBT001
                 if room.on_connect is not None:
-                    await room.on_connect(self.address)
+                    await room.on_connect(self)
                 await super().connect(pair, **options)
 
             async def disconnect(self) -> None:

@@ -32,6 +32,8 @@ from tests.drivers.ble_room import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from bleak.backends.client import BaseBleakClient
+
     from drivers.base import RawFrame
 
 
@@ -99,8 +101,8 @@ async def test_cancellation_while_scanning_leaves_no_task(room: Room) -> None:
 async def test_cancellation_while_connecting_leaves_no_task_and_no_connection(room: Room) -> None:
     device, sink = await room.device(), MemorySink()
 
-    async def vanish(address: str) -> None:
-        room.ether.unplug(room.controllers[address])
+    async def vanish(client: BaseBleakClient) -> None:
+        room.ether.unplug(room.controllers[client.address])
 
     room.on_connect = vanish
     run = asyncio.create_task(room.radio().run({CUFF_ADDRESS: cuff(sink)}))
@@ -141,9 +143,9 @@ async def test_device_gone_before_it_is_connected_holds_nobody_up(room: Room) ->
     gone, device = await room.device(address=OTHER_ADDRESS), await room.device()
     lost, sink = MemorySink(), MemorySink()
 
-    async def vanish(address: str) -> None:
-        if address == OTHER_ADDRESS:
-            room.ether.unplug(room.controllers[address])
+    async def vanish(client: BaseBleakClient) -> None:
+        if client.address == OTHER_ADDRESS:
+            room.ether.unplug(room.controllers[client.address])
 
     room.on_connect = vanish
     radio = room.radio(Patience(connect=0.2, rest=0))

@@ -12,7 +12,8 @@ from bleak import BleakScanner
 from drivers.errors import Unavailable
 from drivers.lab.gatt_peripheral import CUFF, Security
 from drivers.lab.pairing import LabStack, lab_stack
-from drivers.links.gatt import Patience
+from drivers.links.gatt import Bound, Patience
+from drivers.links.gatt_link import BleakLink
 from drivers.links.stack import NeedsPairing
 from tests.contract.sinks import MemorySink
 from tests.drivers.ble_room import (
@@ -29,8 +30,10 @@ from tests.drivers.ble_room import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from bleak.backends.client import BaseBleakClient
     from bleak.backends.device import BLEDevice
 
+    from drivers.base import Sink
     from drivers.lab.gatt_peripheral import GattPeripheral
     from drivers.links.gatt import Radio
     from drivers.links.stack import AskPasskey
@@ -193,7 +196,7 @@ async def test_bond_of_a_device_that_calls_and_is_never_connected_to_is_mended(
     device.forget()
     aborted = 0
 
-    async def abort_for_ever(_: str) -> None:
+    async def abort_for_ever(_: BaseBleakClient) -> None:
         nonlocal aborted
         if await stack.bonded(CUFF_ADDRESS):
             aborted += 1
@@ -205,6 +208,70 @@ async def test_bond_of_a_device_that_calls_and_is_never_connected_to_is_mended(
     assert aborted == 3
     run.cancel()
     await asyncio.gather(run, return_exceptions=True)
+
+
+async def test_bond_of_a_device_that_is_connected_to_and_lost_again_and_again_is_mended(
+    room: Room, stack: LabStack
+) -> None:
+    """bleak tells of each connection that it repeats, so nobody waits for the end of patience."""
+    device, sink = await room.device(JUST_WORKS), MemorySink()
+    async with room.reading({CUFF_ADDRESS: cuff(sink)}, stack) as radio:
+        await paired(room, radio, device, nobody)
+        device.forget()
+        visits = []
+
+        async def abort_again_and_again(client: BaseBleakClient) -> None:
+            if not await stack.bonded(CUFF_ADDRESS):
+                return
+            visits.append(0)
+            while visits[-1] < 100:
+                visits[-1] += 1
+                aborted(client)
+                await asyncio.sleep(0)
+
+        room.on_connect = abort_again_and_again
+        await device.measure(FRAMES[0])
+        await until(lambda: bool(sink.recorded))
+    assert len(visits) == 3
+    assert max(visits) < 20
+
+
+async def test_connection_that_was_aborted_once_is_as_good_as_any(room: Room) -> None:
+    """Who has heard of the one that was aborted must not take the next for lost."""
+    device, driver = await room.device(), Patient()
+
+    async def abort_once(client: BaseBleakClient) -> None:
+        aborted(client)
+
+    room.on_connect = abort_once
+    bound = Bound(driver, MemorySink(), f"ble:{CUFF_ADDRESS}")
+    async with room.reading({CUFF_ADDRESS: bound}):
+        await device.advertise()
+        await until(lambda: driver.found is not None)
+    assert driver.found == "connected"
+
+
+class Patient:
+    """A driver that asks nothing, and says how its link is a moment later."""
+
+    found: str | None = None
+
+    async def run(self, link: object, sink: Sink) -> None:  # noqa: ARG002 - as the protocol has it
+        """See `Driver.run`."""
+        assert isinstance(link, BleakLink)
+        try:
+            async with asyncio.timeout(0.2):
+                await link.wait_closed()
+        except TimeoutError:
+            self.found = "connected"
+        else:
+            self.found = "closed"
+
+
+def aborted(client: BaseBleakClient) -> None:
+    """Say what bleak's own backend says where BlueZ has lost a connection while it was made."""
+    assert client._disconnected_callback is not None
+    client._disconnected_callback()
 
 
 async def test_stale_bond_that_needs_a_passkey_asks_for_a_person_and_is_left_alone(
