@@ -173,3 +173,19 @@ def test_stick_with_another_file_system_is_left_alone(truck: Truck, tmp_path: Pa
     assert "qafila-export" not in truck.guest.run("cat /proc/mounts")
     assert shown(truck)["state"] == "unavailable"
     stick.pull()
+
+
+def test_stick_that_is_in_its_socket_at_the_start_is_written_to(
+    truck: Truck, cuff: Device, tmp_path: Path
+) -> None:
+    """The sandbox of the service makes what was mounted before it read-only, but for this."""
+    stick = Stick(tmp_path / "stick", "exfat")
+    stick.plug(truck.machine, SOCKET)
+    await_whole(truck, 0)
+    waited = shown(truck)["pending"]
+    truck.guest.run("systemctl restart qafila")
+    cuff.measure()
+    cuff.await_told()
+    await_whole(truck, waited + 1)
+    bring_to_centre(truck, stick, tmp_path / "carried")
+    assert truck.at_centre(cuff) == cuff.told
