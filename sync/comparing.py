@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sync.contract.digest import Answer
     from sync.contract.envelope import SigningKey
-    from sync.contract.ranges import Ranges
+    from sync.contract.ranges import Range, Ranges
 
     Say = Callable[[str, bytes], Awaitable[None]]
     """Publishes a payload on a channel; LinkLost, LinkRefused."""
@@ -100,11 +100,11 @@ class Books(Protocol):
     def doubt(self) -> None:
         """The centre contradicts us: it is time, unless there was a comparison just now."""
 
-    async def lanes(self) -> tuple[tuple[str, str], ...]:
-        """Every epoch and lane of which something is settled."""
+    async def lanes(self) -> tuple[tuple[str, str, int], ...]:
+        """Every epoch and lane of which something is settled, with the last seq that is."""
 
-    async def page(self, epoch: str, lane: str, first: int) -> tuple[Compared, ...]:
-        """The settled stretches from a seq on, by day, as many as a question takes; or none."""
+    async def page(self, epoch: str, lane: str, span: Range) -> tuple[Compared, ...]:
+        """The settled stretches of a span, by day, as many as a question takes; or none."""
 
     async def digests(self, epoch: str, lane: str, spans: Sequence[Span]) -> tuple[Compared, ...]:
         """The same of given spans."""
@@ -151,19 +151,20 @@ class Comparing:
     async def _compare(self) -> Comparison:
         found = self._found = Comparison()
         try:
-            for epoch, lane in await self._books.lanes():
-                await self._compare_lane(epoch, lane, found)
+            for epoch, lane, last in await self._books.lanes():
+                await self._compare_lane(epoch, lane, last, found)
         except Unanswered:
             found.answered = False
         return found
 
-    async def _compare_lane(self, epoch: str, lane: str, found: Comparison) -> None:
-        stretches = await self._books.page(epoch, lane, 1)
+    async def _compare_lane(self, epoch: str, lane: str, last: int, found: Comparison) -> None:
+        """Up to what was settled when it began: readings may come faster than answers."""
+        stretches = await self._books.page(epoch, lane, (1, last))
         while stretches and found.whole:
             found.records += sum(each.last - each.first + 1 for each in stretches)
             found.days |= {(lane, each.day) for each in stretches}
             await self._examine(epoch, lane, stretches, found)
-            stretches = await self._books.page(epoch, lane, stretches[-1].last + 1)
+            stretches = await self._books.page(epoch, lane, (stretches[-1].last + 1, last))
 
     async def _examine(
         self, epoch: str, lane: str, stretches: Sequence[Compared], found: Comparison

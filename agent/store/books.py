@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agent.store.store import Store
     from sync.comparing import Comparison, Span
     from sync.contract.digest import Compared
+    from sync.contract.ranges import Range
 
 T = TypeVar("T")
 DAY = 24 * 3600.0
@@ -61,14 +62,17 @@ class StoreBooks:
                 async with asyncio.timeout(wait):
                     await self._asked.wait()
 
-    async def lanes(self) -> tuple[tuple[str, str], ...]:
-        """Every epoch and lane of which something is settled, closed epochs included."""
+    async def lanes(self) -> tuple[tuple[str, str, int], ...]:
+        """Every epoch and lane of which something is settled, closed epochs included.
+
+        With each the last seq that is settled.
+        """
         return await self._read(lambda sql: compared.lanes(sql, self._destination))
 
-    async def page(self, epoch: str, lane: str, first: int) -> tuple[Compared, ...]:
-        """The settled stretches from a seq on, cut by day, as many as one question takes."""
+    async def page(self, epoch: str, lane: str, span: Range) -> tuple[Compared, ...]:
+        """The settled stretches of a span, cut by day, as many as one question takes."""
         return await self._read(
-            lambda sql: compared.page(sql, self._destination, epoch, lane, first)
+            lambda sql: compared.page(sql, self._destination, epoch, lane, span)
         )
 
     async def digests(self, epoch: str, lane: str, spans: Sequence[Span]) -> tuple[Compared, ...]:

@@ -20,12 +20,13 @@ Leaf = tuple[int, bytes, str | None]
 """seq, leaf, UTC date; the date is None where the record is no longer here."""
 
 
-def lanes(sql: Connection, destination: str) -> tuple[tuple[str, str], ...]:
-    """Every epoch and lane of which something is settled, closed epochs included."""
+def lanes(sql: Connection, destination: str) -> tuple[tuple[str, str, int], ...]:
+    """Every epoch and lane of which something is settled, with the last seq that is."""
     rows = sql.execute(
         "SELECT epoch, lane FROM lane JOIN epoch USING (epoch) ORDER BY opened, lane"
     ).fetchall()
-    return tuple((epoch, lane) for epoch, lane in rows if settled(sql, destination, epoch, lane))
+    found = ((epoch, lane, settled(sql, destination, epoch, lane)) for epoch, lane in rows)
+    return tuple((epoch, lane, ranges[-1][1]) for epoch, lane, ranges in found if ranges)
 
 
 def settled(sql: Connection, destination: str, epoch: str, lane: str) -> Ranges:
@@ -41,10 +42,10 @@ def settled(sql: Connection, destination: str, epoch: str, lane: str) -> Ranges:
 
 
 def page(
-    sql: Connection, destination: str, epoch: str, lane: str, first: int
+    sql: Connection, destination: str, epoch: str, lane: str, span: Range
 ) -> tuple[Compared, ...]:
-    """What is settled from a seq on, cut by day, as many stretches as one question takes."""
-    spans = _cut(settled(sql, destination, epoch, lane), first)
+    """What is settled of a span, cut by day, as many stretches as one question takes."""
+    spans = _cut(clip(settled(sql, destination, epoch, lane), *span))
     return tuple(_stretches(sql, epoch, lane, spans)[:STRETCHES_MAX])
 
 
@@ -78,9 +79,9 @@ def leaves(sql: Connection, epoch: str, lane: str, first: int, last: int) -> Ite
     yield from ((gap, anchors.get(gap, NOTHING), None) for gap in range(at, last + 1))
 
 
-def _cut(ranges: Ranges, first: int) -> list[Range]:
+def _cut(ranges: Ranges) -> list[Range]:
     left, spans = COMPARED_MAX, []
-    for start, end in clip(ranges, first, 1 << 63):
+    for start, end in ranges:
         spans.append((start, min(end, start + left - 1)))
         left -= spans[-1][1] - start + 1
         if not left:

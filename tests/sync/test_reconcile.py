@@ -434,3 +434,20 @@ def test_a_centre_of_before_gets_its_new_tables(tmp_path: Path) -> None:
         assert unit.compared is None
         with contextlib.closing(open_store(found.centre.folder)) as store:
             assert Ledger(store)
+
+
+async def test_what_is_settled_meanwhile_is_compared_the_next_time(
+    here: Place, link: LedgerLink
+) -> None:
+    """Where readings come faster than answers a comparison would never end."""
+    await take(here.unit, days=2, a_day=3)
+    async with session(here.unit, link):
+        await here.unit.settled()
+    books = StoreBooks(here.unit.store, DESTINATION)
+    ((epoch, lane, last),) = await books.lanes()
+    await take(here.unit, days=1, a_day=4)
+    async with session(here.unit, link):
+        await here.unit.settled()
+    stretches = await books.page(epoch, lane, (1, last))
+    assert stretches[-1].last == last == 6
+    assert await books.page(epoch, lane, (last + 1, last)) == ()
