@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import secrets
@@ -23,21 +24,23 @@ from central.ledger import Ledger
 from central.store import open_store
 from sync import comparing
 from sync.contract.batch import link as chained
-from sync.contract.digest import decode_question, encode_answer
+from sync.contract.digest import Answer, Compared, decode_question, encode_answer
 from sync.contract.envelope import key_id
 
 from .ledger_link import LedgerLink, session
-from .rig import DESTINATION, Place, Unit, capture, conserved, place, until
+from .rig import DESTINATION, UNIT, Place, Unit, capture, conserved, place, until
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from sync.contract.digest import Answer
+    from sync.comparing import Span
+    from sync.contract.ranges import Range
 
 FIRST_DAY = datetime(2026, 11, 1, 8, tzinfo=UTC)
 PICTURE = b"\xff\xd8 a picture"
+EPOCH = "0190f5fe-7c00-7000-8000-000000000001"
 
 
 async def take(unit: Unit, days: int, a_day: int) -> None:
@@ -436,18 +439,57 @@ def test_a_centre_of_before_gets_its_new_tables(tmp_path: Path) -> None:
             assert Ledger(store)
 
 
-async def test_what_is_settled_meanwhile_is_compared_the_next_time(
-    here: Place, link: LedgerLink
-) -> None:
-    """Where readings come faster than answers a comparison would never end."""
-    await take(here.unit, days=2, a_day=3)
-    async with session(here.unit, link):
-        await here.unit.settled()
-    books = StoreBooks(here.unit.store, DESTINATION)
-    ((epoch, lane, last),) = await books.lanes()
-    await take(here.unit, days=1, a_day=4)
-    async with session(here.unit, link):
-        await here.unit.settled()
-    stretches = await books.page(epoch, lane, (1, last))
-    assert stretches[-1].last == last == 6
-    assert await books.page(epoch, lane, (last + 1, last)) == ()
+class Growing:
+    """Books in which as much is settled between two questions as was asked about."""
+
+    def __init__(self) -> None:
+        self.settled = 3
+        self.asked = 0
+        self.compared: comparing.Comparison | None = None
+
+    async def due(self) -> None:
+        """See `Books.due`: once."""
+        if self.compared is not None:
+            await asyncio.get_running_loop().create_future()
+
+    def doubt(self) -> None:
+        """See `Books.doubt`."""
+
+    async def lanes(self) -> tuple[tuple[str, str, int], ...]:
+        """See `Books.lanes`."""
+        return ((EPOCH, "clinical", self.settled),)
+
+    async def page(self, epoch: str, lane: str, span: Range) -> tuple[Compared, ...]:
+        """See `Books.page`."""
+        assert (epoch, lane) == (EPOCH, "clinical")
+        self.asked += 1
+        assert self.asked < 100, "the comparison does not end"
+        last = min(span[1], self.settled)
+        self.settled += 3
+        return (Compared(first=span[0], last=last, digest="00" * 32),) if span[0] <= last else ()
+
+    async def digests(self, epoch: str, lane: str, spans: Sequence[Span]) -> tuple[Compared, ...]:
+        """See `Books.digests`: nothing differs here."""
+        raise AssertionError((epoch, lane, spans))
+
+    async def conclude(self, comparison: comparing.Comparison) -> None:
+        """See `Books.conclude`."""
+        self.compared = comparison
+
+
+async def test_comparison_ends_though_readings_come_faster_than_answers() -> None:
+    books, key = Growing(), Ed25519PrivateKey.generate()
+
+    async def say(_: str, frame: bytes) -> None:
+        question = decode_question(frame, lambda _: key.public_key())
+        of = {name: getattr(question, name) for name in ("unit", "epoch", "lane", "question")}
+        await asyncio.sleep(0)
+        work.hear(Answer(contract=1, central_epoch=EPOCH, **of))
+
+    work = comparing.Comparing(say, 1 << 20, books, key, UNIT)
+    run = asyncio.create_task(work.run())
+    await until(lambda: books.compared is not None or run.done(), "a comparison")
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    assert books.compared is not None
+    assert books.compared.records == 3
