@@ -28,11 +28,18 @@ SOCKET, ELSEWHERE = 3, 4
 FOLDER = f"/run/qafila-export/port{SOCKET}"
 HALF_WRITTEN = f"until ls -A {FOLDER}/*/*/* 2>/dev/null | grep -q part; do sleep 0.05; done"
 SLOW = 8192
-TAKE = "mount -o ro /dev/sd?1 /mnt && tar --create --directory /mnt . | base64; umount /mnt"
-GIVE = (
-    "mount /dev/sd?1 /mnt && base64 --decode | tar --extract --no-same-owner --directory /mnt;"
-    "umount /mnt"
-)
+AT_CENTRE = f"/dev/qafila/storage-port{ELSEWHERE}"
+TAKE = f"""
+until [ -e {AT_CENTRE} ]; do sleep 0.1; done
+mount -o ro {AT_CENTRE} /mnt
+tar --create --directory /mnt . | base64
+umount /mnt
+"""
+GIVE = f"""
+mount {AT_CENTRE} /mnt
+base64 --decode | tar --extract --no-same-owner --directory /mnt
+umount /mnt
+"""
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +95,10 @@ def bring_to_centre(truck: Truck, stick: Stick, folder: Path) -> None:
     await_state(truck, "unavailable")
     folder.mkdir()
     stick.plug(truck.machine, ELSEWHERE)
-    eventually(lambda: truck.guest.run("ls /dev/sd?1 2>/dev/null || true").strip())
     tar = ("tar", "--directory", str(folder))
     taken = subprocess.run(
         ["base64", "--decode"],
-        input=truck.guest.run(TAKE).encode(),
+        input=truck.guest.run(f"set -e{TAKE}").encode(),
         check=True,
         capture_output=True,
     )
@@ -100,7 +106,7 @@ def bring_to_centre(truck: Truck, stick: Stick, folder: Path) -> None:
     central("import", str(truck.centre.folder), str(folder))
     given = subprocess.run([*tar, "--create", "."], check=True, capture_output=True).stdout
     text = subprocess.run(["base64"], input=given, check=True, capture_output=True).stdout
-    truck.guest.run(GIVE, text.decode())
+    truck.guest.run(f"set -e{GIVE}", text.decode())
     stick.pull()
 
 
