@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +30,13 @@ FOLDER = f"/run/qafila-export/port{SOCKET}"
 HALF_WRITTEN = f"until ls -A {FOLDER}/*/*/* 2>/dev/null | grep -q part; do sleep 0.05; done"
 SLOW = 8192
 AT_CENTRE = f"/dev/qafila/storage-port{ELSEWHERE}"
-TAKE = f"""
+TAKE = f"""set -e
 until [ -e {AT_CENTRE} ]; do sleep 0.1; done
 mount -o ro {AT_CENTRE} /mnt
 tar --create --directory /mnt . | base64
 umount /mnt
 """
-GIVE = f"""
+GIVE = f"""set -e
 mount {AT_CENTRE} /mnt
 base64 --decode | tar --extract --no-same-owner --directory /mnt
 umount /mnt
@@ -96,17 +97,11 @@ def bring_to_centre(truck: Truck, stick: Stick, folder: Path) -> None:
     folder.mkdir()
     stick.plug(truck.machine, ELSEWHERE)
     tar = ("tar", "--directory", str(folder))
-    taken = subprocess.run(
-        ["base64", "--decode"],
-        input=truck.guest.run(f"set -e{TAKE}").encode(),
-        check=True,
-        capture_output=True,
-    )
-    subprocess.run([*tar, "--extract", "--no-same-owner"], input=taken.stdout, check=True)
+    taken = base64.b64decode(truck.guest.run(TAKE))
+    subprocess.run([*tar, "--extract", "--no-same-owner"], input=taken, check=True)
     central("import", str(truck.centre.folder), str(folder))
     given = subprocess.run([*tar, "--create", "."], check=True, capture_output=True).stdout
-    text = subprocess.run(["base64"], input=given, check=True, capture_output=True).stdout
-    truck.guest.run(f"set -e{GIVE}", text.decode())
+    truck.guest.run(GIVE, base64.b64encode(given).decode())
     stick.pull()
 
 
