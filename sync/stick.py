@@ -150,8 +150,7 @@ class Shelf:
             name = self._name(number)
             draft = f".{name}.part"
             try:
-                self._write(draft, content)
-                os.rename(draft, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+                self._write(draft, content, name)
             except OSError:
                 with suppress(OSError):
                     os.unlink(draft, dir_fd=self._folder)
@@ -204,12 +203,15 @@ class Shelf:
         with os.scandir(self._folder) as entries:
             yield from islice(entries, MOST_ENTRIES + 1)
 
-    def _write(self, name: str, content: bytes) -> None:
-        file = os.open(name, _WRITE, 0o644, dir_fd=self._folder)
+    def _write(self, draft: str, content: bytes, name: str) -> None:
+        file = os.open(draft, _WRITE, 0o644, dir_fd=self._folder)
         try:
             left = memoryview(content)
             while left:
                 left = left[os.write(file, left) :]
+            os.fsync(file)
+            os.rename(draft, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            # FAT enters the new name with a size of 0, until the file itself is synced once more.
             os.fsync(file)
         finally:
             os.close(file)
