@@ -118,7 +118,7 @@ class Truck:
         return {"state": "", "readings": 0, **found}
 
     def mutate(self) -> None:
-        """Start the agent anew, with the one line taken out that `guest/mutant` names."""
+        """Start the agent anew, with the one line taken out that `lab/mutant` names."""
         folder = "/etc/systemd/system/qafila.service.d"
         self.guest.run(f"mkdir -p {folder}")
         self.guest.write(
