@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.vm.centre import Centre
@@ -132,9 +133,13 @@ class Truck:
 
     def await_delivery(self, *devices: Device) -> None:
         """Return once the centre holds all that the devices told; AssertionError else."""
+
+        def delivered(device: Device) -> bool:
+            return not device.told - self.at_centre(device)
+
         for device in devices:
             eventually(
-                lambda device=device: not device.told - self.at_centre(device),  # type: ignore[misc]
+                partial(delivered, device),
                 words=f"{device.kind}: told {device.told.total()}, "
                 f"at the centre {self.at_centre(device).total()}",
             )
