@@ -37,7 +37,7 @@ async def _measure(here: Path, cycles: int) -> list[tuple[object, ...]]:
     centre = Centre(here / "centre", "simulated")
     async with Relay(broker.port) as relay:
         unit = Unit(here / "unit", uplink_table(relay.port, centre))
-        rows = []
+        rows: list[tuple[object, ...]] = []
         try:
             with agent(unit) as (process, _):
                 for number in range(cycles + 1):

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 import bench.__main__ as all_of_them
-from bench import connections, offline, saving, starting, table
+from bench import backlog, connections, offline, saving, starting, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def test_every_measurement_is_found_and_an_unknown_one_is_named(
@@ -46,8 +47,8 @@ def test_measurement_prints_its_table(
     assert len({line.count("|") for line in printed}) == 1
 
 
-async def test_saving_records_as_many_as_it_says(tmp_path: object) -> None:
-    store = saving.open_bench(tmp_path)  # type: ignore[arg-type]
+async def test_saving_records_as_many_as_it_says(tmp_path: Path) -> None:
+    store = backlog.open_bench(tmp_path)
     try:
         took = await saving.save(store, at_once=3, readings=10)
         assert store.reader.execute("SELECT count(*) FROM record").fetchone() == (10,)

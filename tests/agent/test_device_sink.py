@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agent.store.store import Store
 
 OXIMETER = Device("ble:F1:F1:F1:F1:F1:F1", "pulse-oximeter", "box1-oximeter")
-SATURATION = (Value("150456", Decimal(97), "%"),)
+SATURATION: tuple[Value, ...] = (Value("150456", Decimal(97), "%"),)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.store.store import Store
 
 
-def seen(name: str | None, *services: str) -> dict[str, object]:
+def seen(name: str | None, *services: str) -> dict[str, Any]:
     return {"address": "F9:F9:F9:F9:F9:F9", "name": name, "services": list(services)}
 
 
@@ -32,12 +32,12 @@ def seen(name: str | None, *services: str) -> dict[str, object]:
     ],
 )
 def test_stranger_is_listed_with_what_its_pairing_asks_of_a_person(
-    stranger: dict[str, object], pairing: str, words: str
+    stranger: dict[str, Any], pairing: str, words: str
 ) -> None:
     assert _pairing(stranger) == pairing
     unbound = [stranger | {"pairing": pairing}]
     told = _bound_table({"devices": {}, "unbound": unbound, "age_seconds": 1.0})
-    assert f"(services {stranger['services'][0]}); {words}" in told  # type: ignore[index]
+    assert f"(services {stranger['services'][0]}); {words}" in told
 
 
 def test_nothing_is_promised_of_a_service_that_no_driver_reads() -> None:

@@ -14,8 +14,18 @@ from tests.agent.store.truck import CUFF, STAMP, reading
 NOW = STAMP.wall
 
 
-def measured(device_time: datetime | None, **more: object) -> datetime:
-    said = replace(reading(b"raw"), device_time=device_time, **more)  # type: ignore[arg-type]
+def measured(
+    device_time: datetime | None,
+    *,
+    clock_trusted: bool = False,
+    clock_offset_ms: int | None = None,
+) -> datetime:
+    said = replace(
+        reading(b"raw"),
+        device_time=device_time,
+        clock_trusted=clock_trusted,
+        clock_offset_ms=clock_offset_ms,
+    )
     return effective(Capture(said, CUFF, STAMP, "1", "simulated", "1"))
 
 

@@ -175,18 +175,25 @@ async def test_thin_files_are_gathered_once_there_are_many(truck: Truck) -> None
     assert done.whole
 
 
+def lies_there_still(truck: Truck) -> int:
+    """How many records of the first file are still pending."""
+    wanted = truck.carrier._files[1].wanted
+    assert wanted is not None
+    return wanted.count
+
+
 async def test_what_falls_back_to_pending_is_known_to_lie_there_still(truck: Truck) -> None:
     """C-8.6: a centre that came back older costs no second file where the first stays."""
     await truck.record(b"one", b"two")
     truck.carry()
     await truck.settle(1)
     truck.carry()
-    assert truck.carrier._files[1].wanted.count == 1
+    assert lies_there_still(truck) == 1
     await truck.store.writer.write(
         lambda c: c.execute("UPDATE watermark SET through = 0, ahead = '[]'")
     )
     assert truck.carry().written == 0
-    assert truck.carrier._files[1].wanted.count == 2
+    assert lies_there_still(truck) == 2
 
 
 async def test_file_that_could_not_be_judged_is_judged_the_next_time(
@@ -387,7 +394,8 @@ def test_contents_come_back_as_they_went_in() -> None:
     assert (one.count, one.size) == (4, 10)
     assert not one.less(one)
     assert one.first(1) == Contents({("e", "clinical"): ((1, 3),)}, {})
-    for wrong in (None, [], [[], [], []], [[["e", "l", [["a", 1]]]], []]):
+    every: list[object] = [None, [], [[], [], []], [[["e", "l", [["a", 1]]]], []]]
+    for wrong in every:
         with pytest.raises(ValueError, match=r"."):
             from_json(wrong)
 

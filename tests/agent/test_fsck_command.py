@@ -6,6 +6,7 @@ import asyncio
 import json
 import secrets
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,7 @@ from .unit import ROOT, Unit
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent.store.connection import Connection
     from agent.store.store import Store
 
 RECORDS = 30
@@ -58,9 +60,12 @@ def change(unit: Unit, *statements: str) -> None:
     """Change the database behind the back of whoever watches it."""
     store = unit.store()
 
+    def execute(statement: str, connection: Connection) -> None:
+        connection.execute(statement)
+
     async def work() -> None:
         for each in statements:
-            await store.writer.write(lambda c, each=each: c.execute(each))
+            await store.writer.write(partial(execute, each))
 
     asyncio.run(work())
     store.close()
@@ -132,8 +137,8 @@ def test_t53_pages_are_listed_and_salvaged_only_when_asked(unit: Unit) -> None:
     found = json.loads(text)
     assert (code, found["verdict"], found["bad_pages"]) == (3, "damaged", pages)
     assert (found["repaired"], found["lost"]) == (False, None)
-    page = (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
-    section = page.split("## `qafila fsck`")[1].split("\n## ")[0]
+    written = (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
+    section = written.split("## `qafila fsck`")[1].split("\n## ")[0]
     assert set(json.loads(section.split("```json\n")[1].split("```")[0])) == set(found)
     assert everything(unit) == before
     code, text = fsck(unit, "--repair", "--json")

@@ -185,7 +185,7 @@ async def test_broken_store_is_nothing_to_restart_for(broken: Exception) -> None
     assert child.count == 1
 
 
-class _Malformed(sqlite.DatabaseError):
+class _Malformed(sqlite.DatabaseError):  # type: ignore[misc] # sqlcipher3 carries no types
     """What SQLite raises for a page that can't be read."""
 
     sqlite_errorcode = sqlite.SQLITE_CORRUPT | 1 << 8

@@ -85,7 +85,7 @@ class Listener:
         client.subscribe("+/+/+/down/receipt", qos=1)
 
     def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
-        receipt = decode_receipt(message.payload, self._keys.get)
+        receipt = decode_receipt(bytes(message.payload), self._keys.get)
         self.heard.append(Heard(receipt, message.topic, message.qos, message.retain))
 
 

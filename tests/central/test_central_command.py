@@ -27,7 +27,7 @@ from sync.contract.entries import Entry
 from sync.contract.sealed import seal_file
 
 from .listener import CEILING, Listener
-from .twin import Twin, cut, new_line, record_id
+from .twin import Twin, agent_line, cut, new_line, record_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -262,12 +262,13 @@ def test_status_tells_what_a_damaged_unit_will_never_send(place: Path, unit: Twi
     """C-9.12: in words and in figures."""
     fill(place, unit)
     old, unit.epoch, unit.lanes = unit.epoch, str(uuid.uuid4()), {}
-    closed = {"epoch": old, "lane": "clinical", "through": 9, "lost": [[3, 4], [7, 8]]}
+    lost = [[3, 4], [7, 8]]
+    closed = agent_line("epoch-closed", epoch=old, lane="clinical", through=9, lost=lost)
     film = json.loads(done("status", place, "--json"))["units"][0]["blobs_incomplete"]
     with closing(open_store(place)) as store:
         blob = store.blobs.incomplete(unit.unit, 1)[0].sha256.hex()
-        gone = new_line("blob-lost", **{"blob-lost": {"sha256": blob, "reason": "damaged"}})
-        unit.write(new_line("epoch-closed", **{"epoch-closed": closed}), gone, lane="background")
+        gone = agent_line("blob-lost", sha256=blob, reason="damaged")
+        unit.write(closed, gone, lane="background")
         Ledger(store).commit([unit.batch(1, 2, "background")])
     text = done("status", place)
     line = (

@@ -14,7 +14,7 @@ from sync.contract.envelope import Codec, Magic, seal
 from sync.contract.fields import GENESIS
 
 from .glance import refusals, rows, stored
-from .twin import Twin, lost_line, new_line, record_id
+from .twin import Twin, agent_line, lost_line, new_line, record_id
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -238,8 +238,7 @@ def test_lost_record_settles_its_seq(ledger: Ledger, twin: Twin, folder: Path) -
 
 
 def closing_line(epoch: str, through: int, *lost: tuple[int, int]) -> bytes:
-    said = {"epoch": epoch, "lane": "clinical", "through": through, "lost": lost}
-    return new_line("epoch-closed", **{"epoch-closed": said})
+    return agent_line("epoch-closed", epoch=epoch, lane="clinical", through=through, lost=lost)
 
 
 def test_closed_epoch_counts_what_never_comes_and_takes_what_does(
@@ -276,7 +275,7 @@ def test_closing_that_can_not_be_is_refused_alone(ledger: Ledger, twin: Twin) ->
         closing_line(other, 3, (2, 4)),
         closing_line(other, 3, (3, 3), (1, 1)),
         new_line("epoch-closed"),
-        new_line("blob-lost", **{"blob-lost": {"sha256": "ab", "reason": "x"}}),
+        agent_line("blob-lost", sha256="ab", reason="x"),
         new_line(),
     )
     (found,) = take(ledger, twin.batch(1, 7))

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from central.ledger import Inbound, Ledger
-from sync.contract.envelope import INFLATED_MAX, Codec, Magic, key_id, zstd
+from sync.contract.envelope import INFLATED_MAX, Codec, Magic, key_id
 
 from .glance import refusals, rows
 from .twin import Twin, new_line
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,6 +6,7 @@ import socket
 import threading
 import uuid
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from central.store import Store
+    from sync.contract.receipt import Receipt
     from tests.brokers import Mosquitto
 
 PICTURE = bytes(range(256)) * 200
@@ -72,6 +74,10 @@ def deliver_all(listener: Listener, twin: Twin) -> None:
     for piece in cut(PICTURE):
         listener.say(twin.chunk(piece))
     listener.hear(lambda r: any(h.complete for h in r.chunks), "a receipt of the picture")
+
+
+def reaches(seq: int, receipt: Receipt) -> bool:
+    return receipt.through == seq
 
 
 def write_two(twin: Twin) -> None:
@@ -203,7 +209,7 @@ def test_broker_killed_and_back_is_spoken_to_again(
             listener.await_broker()
             centre.await_standing()
             listener.say(twin.batch(seq, seq))
-            listener.hear(lambda r, seq=seq: r.through == seq, "a receipt")  # type: ignore[misc]
+            listener.hear(partial(reaches, seq), "a receipt")
     assert len(list(report.records(folder))) == 5
 
 
@@ -253,6 +259,10 @@ def test_no_receipt_is_published_before_a_commit(
     write_two(twin)
     ledger = Reluctant(store)
     ledger.broken = error
+
+    def has_refused(times: int) -> bool:
+        return ledger.refusals == times
+
     with (
         running(ledger, key, mosquitto.host, mosquitto.port) as centre,
         listening(mosquitto.host, mosquitto.port, key) as listener,
@@ -260,7 +270,7 @@ def test_no_receipt_is_published_before_a_commit(
         assert centre.ready.wait(CEILING)
         for number, message in enumerate((twin.hello(), twin.batch(1, 2)), 1):
             listener.say(message)
-            wait_until(lambda n=number: ledger.refusals == n, "a refusal")  # type: ignore[misc]
+            wait_until(partial(has_refused, number), "a refusal")
         assert list(report.records(folder)) == []
         ledger.broken = None
         session = str(uuid.uuid4())

@@ -6,7 +6,7 @@ import hashlib
 import json
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -30,7 +30,7 @@ def new_line(
     kind: str = "observation",
     record: str | None = None,
     blobs: Iterable[tuple[bytes, str]] = (),
-    **more: Any,
+    **more: object,
 ) -> Line:
     """A record's line; `blobs` are contents and roles."""
     references = [
@@ -48,6 +48,11 @@ def new_line(
 
 def record_id(line: Line) -> str:
     return str(json.loads(line)["record"])
+
+
+def agent_line(kind: str, **told: object) -> Line:
+    """A line of what the agent has to tell of itself: its content stands under its kind."""
+    return new_line(kind, None, (), **{kind: told})
 
 
 def lost_line(lane: str, seq: int, value: bytes) -> Line:

@@ -16,7 +16,7 @@ from drivers.lab.radio import Ether, adapter
 from drivers.links.gatt import Bound, Patience, Radio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sized
 
     from bleak.backends.client import BaseBleakClient
     from bumble.controller import Controller
@@ -55,7 +55,7 @@ class Room:
     def radio(self, patience: Patience = PATIENCE, stack: Stack | None = None) -> Radio:
         room = self
 
-        class Client(self.backends.client):  # type: ignore[name-defined,misc]
+        class Client(self.backends.client):  # type: ignore[name-defined,misc] # this room's own
             async def connect(self, pair: bool, **options: object) -> None:  # noqa: FBT001
                 if room.on_connect is not None:
                     await room.on_connect(self)
@@ -100,6 +100,10 @@ def cuff(sink: MemorySink, limits: Limits | None = None) -> Bound:
 
 def others() -> set[asyncio.Task[object]]:
     return asyncio.all_tasks() - {asyncio.current_task()}
+
+
+def holds(some: Sized, count: int) -> bool:
+    return len(some) == count
 
 
 async def until(true: Callable[[], bool]) -> None:

@@ -96,8 +96,8 @@ class Adapter(ServiceInterface):
     def Powered(self) -> DBusBool:  # noqa: N802
         return self._world.powered
 
-    @Powered.setter
-    def Powered(self, on: DBusBool) -> None:  # type: ignore[no-redef]  # noqa: N802
+    @Powered.setter  # type: ignore[no-redef] # mypy knows the setters of `property` alone
+    def Powered(self, on: DBusBool) -> None:  # noqa: N802
         self._world.powered = on
         self._world.said.append(f"powered {on}")
 

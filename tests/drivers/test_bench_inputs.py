@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-BOARDS = {"ad8232": AD8232, "olimex": OLIMEX, "cyton": CYTON}
+BOARDS: dict[str, Layout | Lines] = {"ad8232": AD8232, "olimex": OLIMEX, "cyton": CYTON}
 NAMES = [*BOARDS, "healthypi4"]
 
 

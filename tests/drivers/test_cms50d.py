@@ -82,7 +82,8 @@ async def test_silent_clip_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_wave_without_values_is_no_reading() -> None:
     sink = MemorySink()
     await heard(Stream([codec.values(97, 65, codec.WAVE_ONLY)] * 50), sink)
-    assert sink.recorded == sink.quarantined == []
+    assert sink.recorded == []
+    assert sink.quarantined == []
 
 
 async def test_other_device_on_the_port_is_said_and_what_it_says_is_kept() -> None:

@@ -449,7 +449,7 @@ def test_time_of_the_unit_is_given_only_where_it_can_be(monkeypatch: pytest.Monk
         year_now = 2026
 
         @classmethod
-        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override] # a plain datetime
             assert tz is None
             return datetime(cls.year_now, 6, 15, 12)  # noqa: DTZ001
 

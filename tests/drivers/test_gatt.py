@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from tests.drivers.ble_room import (
     Room,
     cuff,
     furnished_room,
+    holds,
     others,
     until,
 )
@@ -45,10 +47,14 @@ async def room() -> AsyncIterator[Room]:
 
 async def test_twenty_measurements_are_read_none_lost_none_doubled(room: Room) -> None:
     device, sink = await room.device(), MemorySink()
+
+    def is_read(count: int) -> bool:
+        return len(sink.recorded) >= count and not device.stored
+
     async with room.reading({CUFF_ADDRESS: cuff(sink)}):
         for count, frame in enumerate(FRAMES, start=1):
             await device.measure(frame)
-            await until(lambda count=count: len(sink.recorded) >= count and not device.stored)  # type: ignore[misc]
+            await until(partial(is_read, count))
     assert [reading.raw for reading in sink.recorded] == FRAMES
     assert [frame.raw for frame in sink.kept] == FRAMES == device.confirmed
     assert sink.settled == list(range(len(FRAMES)))
@@ -116,7 +122,7 @@ async def test_device_that_has_hung_up_is_disconnected_by_us_all_the_same(room: 
     async with room.reading({CUFF_ADDRESS: cuff(sink)}):
         for count in (1, 2, 3):
             await device.measure(FRAMES[count])
-            await until(lambda count=count: len(room.hung_up) == count)  # type: ignore[misc]
+            await until(partial(holds, room.hung_up, count))
     assert device.visits == 3
     assert len(sink.recorded) == 3
 
@@ -127,7 +133,7 @@ async def test_device_that_never_hangs_up_leaves_nothing_behind(room: Room) -> N
     async with room.reading({CUFF_ADDRESS: cuff(sink, BRIEF)}):
         for count in (1, 2, 3):
             await device.measure(FRAMES[count])
-            await until(lambda count=count: len(room.hung_up) == count)  # type: ignore[misc]
+            await until(partial(holds, room.hung_up, count))
             await until(lambda: not room.unit.le_connections)
             assert not room.controllers[CUFF_ADDRESS].le_connections
     assert len(sink.recorded) == 3
@@ -142,7 +148,7 @@ async def test_neighbours_cuff_is_seen_and_never_connected_to(room: Room) -> Non
         await neighbours.advertise()
         for count, frame in enumerate(FRAMES[:5], start=1):
             await ours.measure(frame)
-            await until(lambda count=count: len(sink.recorded) == count)  # type: ignore[misc]
+            await until(partial(holds, sink.recorded, count))
         await until(lambda: bool(radio.seen))
         assert radio.seen == (Seen(OTHER_ADDRESS, "Next door", ("1810",)),)
     assert neighbours.visits == 0

@@ -294,7 +294,7 @@ async def test_meter_that_hangs_up_while_it_is_asked_is_no_bug() -> None:
         link.gone.set()
         raise Unavailable("meter", "gone")
 
-    link.write = write  # type: ignore[method-assign]
+    link.write = write  # type: ignore[method-assign] # it goes as it is written to
     with suppress(Unavailable):
         await meter().run(link, MemorySink())
     assert link.closed == 1

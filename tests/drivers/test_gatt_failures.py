@@ -75,7 +75,7 @@ async def test_device_that_is_not_let_go_is_said_and_hides_no_error_of_the_store
 ) -> None:
     device, sink = await room.device(), MemorySink(full=full)
 
-    class Client(room.backends.client):  # type: ignore[name-defined,misc]
+    class Client(room.backends.client):  # type: ignore[name-defined,misc] # this room's own
         async def disconnect(self) -> None:
             raise BleakError("In Progress")
 
@@ -171,7 +171,7 @@ async def test_device_without_its_measurement_is_said_to_be_faulty(room: Room) -
 async def test_silent_scan_is_started_again(room: Room) -> None:
     starts: list[None] = []
 
-    class Scanner(room.backends.scanner):  # type: ignore[name-defined,misc]
+    class Scanner(room.backends.scanner):  # type: ignore[name-defined,misc] # this room's own
         async def start(self) -> None:
             starts.append(None)
             await super().start()
@@ -199,7 +199,7 @@ async def test_silent_scan_is_started_again(room: Room) -> None:
 async def test_adapter_that_is_not_there_is_a_state(
     room: Room, reason: BleakBluetoothNotAvailableReason, sentence: str
 ) -> None:
-    class Scanner(room.backends.scanner):  # type: ignore[name-defined,misc]
+    class Scanner(room.backends.scanner):  # type: ignore[name-defined,misc] # this room's own
         async def start(self) -> None:
             raise BleakBluetoothNotAvailableError("no", reason)
 

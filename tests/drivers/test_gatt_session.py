@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from drivers.errors import Misconfigured, ProtocolFault, Unavailable
 from drivers.gatt_session import GattDriver, Limits
 from drivers.medfloat import Special
 from tests.contract.sinks import DiskFull, MemorySink
-from tests.drivers.ble_room import others, until
+from tests.drivers.ble_room import holds, others, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,7 +151,7 @@ async def test_silence_counts_from_the_last_reading() -> None:
     for count, frame in enumerate(FRAMES[1:], start=2):
         await asyncio.sleep(0.2)
         link.hear(frame)
-        await until(lambda count=count: len(sink.recorded) == count)  # type: ignore[misc]
+        await until(partial(holds, sink.recorded, count))
         assert not link.closed
     await run
     assert link.closed == 1

@@ -318,7 +318,7 @@ async def test_link_tells_refusal_from_absence_and_both_from_a_device_that_is_go
     apparatus = Apparatus("Cuff", "1810", {"2A35": Way.INDICATE}, clock=clock, companies=(0x020E,))
     sink, curious = MemorySink(), Curious()
     async with device(room, apparatus) as peripheral:
-        await visit(room, peripheral, curious, sink)  # type: ignore[arg-type]
+        await visit(room, peripheral, curious, sink)  # type: ignore[arg-type] # no other link
     assert curious.companies == (0x020E,)
     assert len(curious.faults) == 3
     assert "permit" in curious.faults[0]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from drivers.base import Decoded, NoReading
 from drivers.errors import ProtocolFault
+from drivers.framing import Skipped
 from drivers.healthypi6.codec import decode, recover
 from drivers.healthypi6.framing import (
     LONGEST,
@@ -22,7 +23,6 @@ from drivers.healthypi6.framing import (
     Event,
     Framer,
     Reason,
-    Skipped,
     encode,
 )
 from drivers.healthypi6.samples import ECG_LAYOUT, Channel, ecg_samples

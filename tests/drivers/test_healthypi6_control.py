@@ -13,6 +13,7 @@ from drivers.card import build
 from drivers.errors import Misconfigured, ProtocolFault, Unavailable
 from drivers.healthypi6 import driver as driver_module
 from drivers.healthypi6.drift import Drift
+from drivers.healthypi6.measurement import device_at, stored_form
 from drivers.healthypi6.simulator import simulate
 from drivers.healthypi6.smp import (
     GROUP,
@@ -164,7 +165,8 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def test_driver_starts_the_stream_and_reads_it(control: PtyHost, tmp_path: Path) -> None:
-    stream, heard, sink = PtyHost(tmp_path / "stream"), [], MemorySink()
+    stream, sink = PtyHost(tmp_path / "stream"), MemorySink()
+    heard: list[bytes] = []
     stream.plug()
     device = asyncio.create_task(answering(control, heard, b"console\r\n" + encode(DONE)))
     driver = build("healthypi6", {"control": str(control.path)})
@@ -265,8 +267,6 @@ def test_recording_says_the_drift_once_it_is_known() -> None:
     made = [act.recording for act in tape.acts if isinstance(act, Finish)]
     assert made[0].drift_ppm is None
     assert abs((made[-1].drift_ppm or 0) - 2000) <= 50
-    form = driver_module.stored_form(
-        made[-1], acquired=None, device=driver_module.device_at("test")
-    )
+    form = stored_form(made[-1], acquired=None, device=device_at("test"))
     assert form.status == (f"clock-drift-ppm:+{made[-1].drift_ppm}",)
     assert "clock-drifts" in form.quality

@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 from pydicom import dcmread
 
-from drivers.base import Decoded, Measurement, RawFrame, Stored
+from drivers.base import Decoded, Identity, Measurement, RawFrame, Stored, Value
 from drivers.card import build, card
 from drivers.errors import Misconfigured, ProtocolFault, Unavailable
 from drivers.healthypi6 import driver as driver_module
@@ -74,6 +74,12 @@ class Ledger:
     def report(self, state: str, detail: str = "") -> None:
         del detail
         self.states.append(state)
+
+    def identify(self, identity: Identity) -> None:
+        raise NotImplementedError
+
+    def show(self, values: tuple[Value, ...]) -> None:
+        raise NotImplementedError
 
     def note(self, kind: str, detail: str) -> None:
         raise NotImplementedError

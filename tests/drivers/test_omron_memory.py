@@ -24,6 +24,8 @@ from tests.drivers.ble_room import furnished_room, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from drivers.omron_memory.models import Memory
+
 NOON = datetime(2026, 6, 15, 12)  # noqa: DTZ001 - devices know no time zone
 NEW, OLD, SINGLE = MEMORIES["memory-7142"], MEMORIES["memory-7322"], MEMORIES["memory-7600"]
 NEW_RECORDS = [
@@ -131,8 +133,8 @@ async def test_two_users_of_an_older_cuff_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(("memory", "model"), [(NEW, "HEM-7142T2"), (OLD, "HEM-7280T")])
-async def test_nothing_is_ever_written_into_a_memory(memory: object, model: str) -> None:
-    cuff = Cuff(memory, NEW_RECORDS)  # type: ignore[arg-type]
+async def test_nothing_is_ever_written_into_a_memory(memory: Memory, model: str) -> None:
+    cuff = Cuff(memory, NEW_RECORDS)
     link = await visit(cuff, model)
     assert cuff.written == 0
     kinds = {word[1:3] for where, word, _ in link.said if where == SPEAK}
@@ -144,7 +146,8 @@ async def test_cuff_that_knows_another_key_says_what_to_do_and_is_left_alone() -
     with pytest.raises(ProtocolFault, match="hold its Bluetooth key until P flashes"):
         await dialogue().run(link, link.sink)
     assert link.words == [talk.OPEN, talk.TEACH]
-    assert link.sink.recorded == link.sink.quarantined == []
+    assert link.sink.recorded == []
+    assert link.sink.quarantined == []
 
 
 async def test_user_whom_the_cuff_never_had_costs_one_question() -> None:
@@ -226,9 +229,9 @@ async def test_model_that_is_not_known_is_not_read_but_may_be_named() -> None:
     ids=["one channel", "four channels"],
 )
 async def test_memory_is_read_over_the_air(
-    memory: object, model: str, records: list[bytes]
+    memory: Memory, model: str, records: list[bytes]
 ) -> None:
-    cuff = Cuff(memory, records)  # type: ignore[arg-type]
+    cuff = Cuff(memory, records)
     several = cuff.memory.lock is Lock.KEY
 
     def answers(word: bytes) -> Iterator[tuple[str, bytes]]:

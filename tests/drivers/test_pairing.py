@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,7 @@ from tests.drivers.ble_room import (
     Room,
     cuff,
     furnished_room,
+    holds,
     until,
 )
 
@@ -92,7 +94,7 @@ async def test_device_that_demands_a_bond_is_read_after_a_person_has_paired_it(
         assert await stack.bonded(CUFF_ADDRESS)
         for count in (1, 2, 3):
             await device.measure(FRAMES[count])
-            await until(lambda count=count: len(sink.recorded) == count + 1)  # type: ignore[misc]
+            await until(partial(holds, sink.recorded, count + 1))
     assert [reading.raw for reading in sink.recorded] == FRAMES[:4]
 
 
@@ -105,7 +107,7 @@ async def test_subscription_that_hangs_since_a_pairing_was_refused_asks_for_a_pe
         await asyncio.get_running_loop().create_future()
 
     monkeypatch.setattr(room.backends.client, "start_notify", hang)
-    stack = Refusing(room.backends.client.device)  # type: ignore[attr-defined]
+    stack = Refusing(room.backends.client.device)  # type: ignore[attr-defined] # bumble's has
     device, sink = await room.device(CUFF), MemorySink()
     radio = room.radio(replace(PATIENCE, connect=1.0), stack)
     run = asyncio.create_task(radio.run({CUFF_ADDRESS: cuff(sink)}))
@@ -285,7 +287,7 @@ async def test_stale_bond_that_needs_a_passkey_asks_for_a_person_and_is_left_alo
         await until(lambda: sink.reports[-1][0] == "needs-pairing")
         visits = device.visits
         other, heard = await room.device(address=OTHER_ADDRESS), MemorySink()
-        radio._bound[OTHER_ADDRESS] = cuff(heard)  # type: ignore[index]
+        radio._bound[OTHER_ADDRESS] = cuff(heard)  # type: ignore[index] # it is a dict
         await other.measure(FRAMES[1])
         await until(lambda: bool(heard.recorded))
         assert device.visits == visits

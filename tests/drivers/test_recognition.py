@@ -56,7 +56,7 @@ def climb(
     at: Recognition, hear: Callable[[Listen | Probe], Iterable[bytes]]
 ) -> tuple[Conclusion, list[Listen | Probe]]:
     """Do every step; give how it ended and what was done."""
-    steps = []
+    steps: list[Listen | Probe] = []
     for _ in range(100):
         step = at.step
         if isinstance(step, Conclusion):
@@ -192,7 +192,7 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _quick(step: type[Any]) -> type[Any]:
-    class Quick(step):  # type: ignore[misc]
+    class Quick(step):  # type: ignore[misc] # its base is known only now
         def __init__(self, *words: Any) -> None:
             super().__init__(*words, seconds=0.3)
 

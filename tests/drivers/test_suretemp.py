@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from drivers.base import Driver
+
 FEVER = Decimal("311.65")
 WELL = Decimal("309.75")
 
@@ -116,13 +118,13 @@ async def answer(host: PtyHost, say: Callable[[bytes], bytes], asked: list[bytes
 
 @asynccontextmanager
 async def session(
-    host: PtyHost, sink: MemorySink, say: Callable[[bytes], bytes], driver: object = None
+    host: PtyHost, sink: MemorySink, say: Callable[[bytes], bytes], driver: Driver | None = None
 ) -> AsyncIterator[list[bytes]]:
     asked: list[bytes] = []
     module = asyncio.create_task(answer(host, say, asked))
     link = SerialLink.open(str(host.path), card("suretemp").baud)
     its = driver or build("suretemp", {})
-    running = asyncio.create_task(its.run(link, sink))  # type: ignore[attr-defined]
+    running = asyncio.create_task(its.run(link, sink))
     try:
         yield asked
     finally:

@@ -52,11 +52,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A record of the centre; `by` is how it came, `name` who or what took it."""
+    """A record of the centre; `by` is how it came, `name` who or what took it, if told."""
 
     record: str
     by: str
-    name: str
+    name: str | None
     reading: Reading
 
 
@@ -183,7 +183,7 @@ def _found(record: str, told: dict[str, Any], blobs: dict[str, str]) -> Found:
         raw=told["raw"]["sha256"],
         blobs=tuple(blobs.get(each["sha256"], "missing") for each in told["blobs"]),
     )
-    device = (context["device"] or {}).get("name")
+    device: str | None = (context["device"] or {}).get("name")
     if context["method"] == "manual" and str(context["actor"]).startswith(NAMELESS):
         return Found(record, "entered", context["actor"], reading)
     return Found(record, device if device in {CAMERA, STICK} else "stranger", device, reading)

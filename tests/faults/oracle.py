@@ -272,7 +272,8 @@ FAULTS: dict[Fault, Callable[[World], Awaitable[None]]] = {
 
 
 if __name__ == "__main__":
-    numbers, only = map(int, sys.argv[1:3]), [Fault(each) for each in sys.argv[3:]]
-    done = asyncio.run(run(*numbers, among=only or Fault))
+    seed, rounds = map(int, [*sys.argv[1:3], "1"][:2])
+    only = [Fault(each) for each in sys.argv[3:]]
+    done = asyncio.run(run(seed, rounds, among=only or Fault))
     sys.stdout.write(f"{done}\n")
     sys.exit(not done.verdict.clean)

@@ -252,7 +252,8 @@ class MemoryOutbox:
             place = plan.stretch(self._views())
             if place is not None:
                 log = self._disk.log.lanes[place.lane]
-                lines, size = [], 0
+                lines: list[bytes] = []
+                size = 0
                 for line in log.lines[place.first - 1 : place.last]:
                     if lines and size + len(line) > budget:
                         break

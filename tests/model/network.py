@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sync.outbox import Inbound, LinkLost
@@ -165,7 +166,7 @@ class Network:
         again = [self._chance.choice(self._old)] if self.happens(self.weather.replayed) else []
         for each in (receipt, *again):
             content = self._torn(each)
-            self._travel(lambda content=content: self._deliver(content))  # type: ignore[misc]
+            self._travel(partial(self._deliver, content))
 
     def _deliver(self, receipt: bytes) -> None:
         if self.link:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -17,9 +17,14 @@ from .disk import DiskUnit
 from .unit import LANE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.clock import Stamp
     from sync.contract.receipt import Receipt
 
+    from .centre import Lane
+
+T = TypeVar("T")
 DAYS = 3
 
 
@@ -49,9 +54,16 @@ class BackedUpCentre(ModelCentre):
         super().restore()
         self.backed_up = None
 
-    def receipt(self, *arguments: object, **named: object) -> Receipt:
+    def receipt(
+        self,
+        lane: Lane,
+        answers: str | None = None,
+        blobs: tuple[bytes, ...] = (),
+        *,
+        whole: bool = False,
+    ) -> Receipt:
         """What is committed, and what of it is in the backup."""
-        found = super().receipt(*arguments, **named)  # type: ignore[arg-type]
+        found = super().receipt(lane, answers, blobs, whole=whole)
         return msgspec.structs.replace(found, backed_up_through=self.backed_up)
 
     def _whole(self, seq: int) -> bool:
@@ -125,12 +137,12 @@ class PurgingUnit(DiskUnit):
         )
         plain = retention._slice
 
-        async def counted(job: object) -> object:
+        async def counted(job: Callable[..., T]) -> T:
             if next(left, None) is None:
                 raise PowerCut
-            return await plain(job)  # type: ignore[arg-type]
+            return await plain(job)
 
-        retention._slice = counted  # type: ignore[method-assign,assignment]
+        retention._slice = counted  # type: ignore[method-assign] # to cut before a slice
         try:
             self._run(retention.make_room() if scarce else retention.sweep())
         except PowerCut:

@@ -174,7 +174,7 @@ class Simulation:
             self._check()
             return verdict
 
-        outbox.settle = watched  # type: ignore[method-assign]
+        outbox.settle = watched  # type: ignore[method-assign] # to look at each step
         return outbox
 
     async def _end(self) -> None:

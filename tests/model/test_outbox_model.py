@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from sync.outbox import Parcel
 
 PLACE = st.integers(min_value=0, max_value=63)
-QUIET = {
-    "deadline": None,
-    "suppress_health_check": list(HealthCheck),
-    "database": None,
-    "report_multiple_bugs": False,
-}
+QUIET = settings(
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    report_multiple_bugs=False,
+)
 
 
 class World(RuleBasedStateMachine):
@@ -62,7 +62,7 @@ class World(RuleBasedStateMachine):
         self.unit.hello()
 
     def _make(self) -> Unit:
-        return DiskUnit() if self.make is DiskUnit else self.make("test-01")
+        return self.make() if issubclass(self.make, DiskUnit) else self.make("test-01")
 
     @rule(poison=st.booleans(), picture=st.booleans())
     def record(self, *, poison: bool, picture: bool) -> None:
@@ -189,24 +189,24 @@ class DiskWorld(World):
 def test_outbox_in_memory_holds_every_schedule() -> None:
     """T26."""
     run_state_machine_as_test(
-        World, settings=settings(max_examples=300, stateful_step_count=40, **QUIET)
+        World, settings=settings(QUIET, max_examples=300, stateful_step_count=40)
     )
 
 
 def test_outbox_on_disk_holds_every_schedule() -> None:
     run_state_machine_as_test(
-        DiskWorld, settings=settings(max_examples=25, stateful_step_count=30, **QUIET)
+        DiskWorld, settings=settings(QUIET, max_examples=25, stateful_step_count=30)
     )
 
 
 def break_a_promise(machine: type[World], most: int) -> None:
     """Demand that one of so many schedules breaks a promise."""
     generated = settings(
+        QUIET,
         derandomize=True,
         max_examples=most,
         stateful_step_count=40,
         print_blob=False,
-        **QUIET,
         phases=[Phase.generate],
     )
     with pytest.raises((AssertionError, pytest.fail.Exception)):

@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
-from agent.store import purge
+from agent.store import age, purge
 from sync.lane import RestoredCopy, Settled
 
 from .purging import DAYS, BackedUpCentre, Heard, PurgingUnit
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 class PurgingWorld(World):
     """The world of the outbox; its unit lets go of records, and an outside ledger judges that."""
+
+    centre: BackedUpCentre
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +47,7 @@ class PurgingWorld(World):
         return self.unit
 
     @rule(tray=st.booleans(), poison=st.booleans(), picture=st.sampled_from((None, None, 0, 1)))
-    def record(self, *, tray: bool, poison: bool, picture: int | None) -> None:  # type: ignore[override]
+    def record(self, *, tray: bool, poison: bool, picture: int | None) -> None:
         self.sent += 1
         name = b"POISON %d" if poison else b"reading %d"
         blob = None if picture is None else b"picture %d " % picture * 4
@@ -137,7 +139,7 @@ class PurgingWorld(World):
 def test_nothing_that_may_not_go_ever_goes() -> None:
     """T15."""
     run_state_machine_as_test(
-        PurgingWorld, settings=settings(max_examples=12, stateful_step_count=30, **QUIET)
+        PurgingWorld, settings=settings(QUIET, max_examples=12, stateful_step_count=30)
     )
 
 
@@ -145,7 +147,7 @@ def ignores_backups(connection: Connection, lane: purge.Lane, then: int | None) 
     (through,) = connection.execute(
         "SELECT coalesce(max(through), 0) FROM watermark WHERE epoch = ? AND lane = ?", lane.key[1:]
     ).fetchone()
-    since = through if then is None else purge.age.settled_since(connection, lane.key, then)
+    since = through if then is None else age.settled_since(connection, lane.key, then)
     return int(min(through, since))
 
 

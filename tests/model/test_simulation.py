@@ -109,10 +109,10 @@ async def test_uplink_that_is_cancelled_as_its_link_is_lost_ends() -> None:
 
     work = Uplink(
         MemoryOutbox(Disk(random.Random(1), 0.0)),
-        Link,  # type: ignore[arg-type]
+        Link,
         unit_key(),
         centre_key().public_key(),
-        asyncio.Event().wait,  # type: ignore[arg-type]
+        asyncio.Event().wait,  # type: ignore[arg-type] # no route ever comes
     )
     task = asyncio.create_task(work.run())
     await asyncio.sleep(0.05)

@@ -90,6 +90,7 @@ class CarryingUnit(DiskUnit):
 class StickWorld(World):
     """Sticks lie about: at the unit, at the centre, in a pocket."""
 
+    make: type[PureUnit | CarryingUnit]
     unit: PureUnit | CarryingUnit
 
     def __init__(self) -> None:
@@ -99,7 +100,7 @@ class StickWorld(World):
         self.newest = -1
 
     def _make(self) -> CarryingUnit | PureUnit:
-        return CarryingUnit() if self.make is CarryingUnit else self.make("test-01")
+        return self.make() if issubclass(self.make, CarryingUnit) else self.make("test-01")
 
     @rule(again=st.booleans(), place=PLACE)
     def export(self, *, again: bool, place: int) -> None:
@@ -181,7 +182,7 @@ class DiskStickWorld(StickWorld):
 
 def run(machine: type[World], examples: int, steps: int = 40) -> None:
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=examples, stateful_step_count=steps, **QUIET)
+        machine, settings=settings(QUIET, max_examples=examples, stateful_step_count=steps)
     )
 
 

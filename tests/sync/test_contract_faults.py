@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -33,6 +34,9 @@ if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
 READERS = {
@@ -62,17 +66,17 @@ def zstd_frame(window: int, blocks: int, size: int = 128 << 10) -> bytes:
     return bytes(body)
 
 
-def code_of(reader: object, *args: object) -> str:
+def code_of(reader: Callable[..., object], *args: object) -> str:
     """The code of the fault that a reader raises."""
     with pytest.raises(ContractFault) as caught:
-        reader(*args)  # type: ignore[operator]
+        reader(*args)
     return caught.value.code
 
 
-def outcome(reader: object, *args: object) -> object:
+def outcome(reader: Callable[..., object], *args: object) -> object:
     """What a reader gives: its value, or the fault; any other exception goes through."""
     try:
-        return reader(*args)  # type: ignore[operator]
+        return reader(*args)
     except ContractFault as fault:
         return fault.code
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -13,6 +15,9 @@ from sync.contract.fields import GENESIS
 from sync.contract.receipt import Receipt, Refusal
 from sync.lane import Ignored, LaneState, RestoredCopy, Settled, Verdict, Why, settle
 from sync.pace import Pace
+
+if TYPE_CHECKING:
+    from sync.contract.ranges import Ranges
 
 EPOCH = "6f0b5c1e-52a0-4f0e-9d3a-0c8f5e0d7a11"
 CENTRAL = "b2d4f6a8-0c1e-4a3b-8d5f-7192a3b4c5d6"
@@ -26,17 +31,11 @@ def hash_at(seq: int) -> bytes | None:
     return CHAIN[seq] if 0 <= seq < len(CHAIN) else None
 
 
-def state(**changed: object) -> LaneState:
+def state(
+    *, through: int = 4, ahead: Ranges = (), central_epoch: str | None = CENTRAL, serial: int = 7
+) -> LaneState:
     """A lane of 20 records, the first four of them settled by receipt number 7."""
-    fields: dict[str, object] = {
-        "epoch": EPOCH,
-        "lane": "clinical",
-        "last": 20,
-        "through": 4,
-        "central_epoch": CENTRAL,
-        "serial": 7,
-    }
-    return LaneState(**(fields | changed))  # type: ignore[arg-type]
+    return LaneState(EPOCH, "clinical", 20, through, ahead, central_epoch, serial)
 
 
 def receipt(through: int, **changed: object) -> Receipt:

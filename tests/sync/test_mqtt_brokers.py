@@ -221,7 +221,9 @@ def retained(mosquitto: Mosquitto) -> bytes:
     """What the broker keeps of the unit's state."""
     from paho.mqtt import subscribe  # noqa: PLC0415
 
-    found = subscribe.simple(f"{ROOT}/up/state", hostname=HOST, port=mosquitto.port, retained=True)
+    found = subscribe.simple(  # type: ignore[no-untyped-call] # paho leaves this one without types
+        f"{ROOT}/up/state", hostname=HOST, port=mosquitto.port, retained=True
+    )
     return bytes(found.payload)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -185,14 +186,18 @@ async def test_no_more_is_under_way_than_the_broker_receives_at_once(
         highest = max(highest, len(held))
         return b""
 
+    def holds(count: int) -> bool:
+        return len(held) >= count
+
     broker.answer = hold
     async with connect(at(broker.port), BIRTH, WILL) as link:
         assert link.room == room
         sending = [asyncio.ensure_future(link.publish("up/chunk", b"x")) for _ in range(10)]
         for done in range(10):
-            await until(lambda done=done: len(held) >= min(room, 10 - done), "what fits")
+            fits = min(room, 10 - done)
+            await until(partial(holds, fits), "what fits")
             await asyncio.sleep(0.02)
-            assert len(held) == min(room, 10 - done)
+            assert len(held) == fits
             # The link hears the PUBACK as from the wire: through paho's own thread.
             broker.writers[-1].write(puback(held.pop(0)))
         await asyncio.gather(*sending)
@@ -216,7 +221,12 @@ async def test_nothing_is_handed_to_paho_once_the_link_is_gone(broker: FakeBroke
         with pytest.raises(LinkLost):
             await link.publish("up/hello", b"last words")
         handed: list[object] = []
-        link._wire.publish = lambda *args, **_: handed.append(args)  # type: ignore[method-assign, assignment]
+
+        def hand(*arguments: object, **_: object) -> None:
+            handed.append(arguments)
+
+        # What paho would be handed is kept here instead, and answered with nothing.
+        link._wire.publish = hand  # type: ignore[method-assign,assignment]
         for _ in range(3):
             with pytest.raises(LinkLost, match="lost"):
                 await link.publish("up/chunk", b"x")

@@ -91,7 +91,7 @@ async def test_where_the_kernel_can_not_be_asked_nobody_is_told_of_routes(
             raise PermissionError(errno.EPERM, "forbidden")
 
     with monkeypatch.context() as patch:
-        patch.setattr(routes.socket, "socket", Forbidden)
+        patch.setattr(socket, "socket", Forbidden)
         waiting = asyncio.create_task(routes.next_route())
         await asyncio.sleep(0.05)
     assert not waiting.done()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
 
 from agent.clock import now
 from agent.store.retention import Retention
@@ -11,6 +13,9 @@ from central import backup, report
 
 from .ledger_link import LedgerLink, connected, session
 from .rig import DESTINATION, Place
+
+if TYPE_CHECKING:
+    from agent.clock import Stamp
 
 DAYS = 30
 PICTURE = bytes(range(256)) * 200
@@ -31,13 +36,16 @@ async def age_out(here: Place) -> None:
     sql = "UPDATE tray SET assigned_by = 'nurse' WHERE why <> 'stays'"
     await here.unit.store.writer.write(lambda c: c.execute(sql))
     stamp = now()
-    for day in (0, DAYS + 1):
-        later = replace(
+
+    def after(days: int) -> Stamp:
+        return replace(
             stamp,
-            mono_ns=stamp.mono_ns + day * 86_400_000_000_000,
-            wall=stamp.wall + timedelta(days=day),
+            mono_ns=stamp.mono_ns + days * 86_400_000_000_000,
+            wall=stamp.wall + timedelta(days=days),
         )
-        retention = Retention(here.unit.store, DESTINATION, DAYS, sample=lambda at=later: at)
+
+    for day in (0, DAYS + 1):
+        retention = Retention(here.unit.store, DESTINATION, DAYS, sample=partial(after, day))
         await retention.sweep()
 
 

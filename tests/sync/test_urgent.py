@@ -50,10 +50,13 @@ async def test_a_request_pulls_its_photograph_past_one_that_is_in_flight(
     """T38, C-4.11: record, request, then its chunks; the other photograph waits, and arrives."""
     with here.centre.receiving(mosquitto.port):
         async with Relay(mosquitto.port, latency=0.02, rate=100_000) as relay:
+
+            def chunks() -> list[Packet]:
+                return [each for each in relay.up() if each.channel == "up/chunk"]
+
             await here.unit.record(LARGE)
             about = await here.unit.record(ASKED_ABOUT)
             async with here.unit.online(relay.port):
-                chunks = lambda: [p for p in relay.up() if p.channel == "up/chunk"]  # noqa: E731
                 await until(lambda: len(chunks()) > 3, "the large photograph in flight")
                 under_way = len(chunks())
                 await ask(here.unit, str(about.record_id))

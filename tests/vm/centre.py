@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -154,7 +154,7 @@ class Centre:
         """The id of every record."""
         return {record for _, record, _ in report.lines(self.folder)}
 
-    def lines(self, device: str | None = None) -> list[dict[str, dict[str, str]]]:
+    def lines(self, device: str | None = None) -> list[dict[str, Any]]:
         """What the centre was told of readings, in order of arrival."""
         every = (json.loads(line) for _, _, line in report.lines(self.folder))
         return [

@@ -47,9 +47,14 @@ class Guest:
 
     def _enters(self) -> bool:
         with suppress(subprocess.TimeoutExpired):
-            words = [*self._words, "true"]
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            return subprocess.run(words, timeout=40, check=False, **quiet).returncode == 0  # type: ignore[call-overload,no-any-return]
+            tried = subprocess.run(
+                [*self._words, "true"],
+                timeout=40,
+                check=False,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            return tried.returncode == 0
         return False
 
     def run(self, script: str, said: str = "", ceiling: float = CEILING) -> str:

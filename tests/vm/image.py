@@ -52,8 +52,8 @@ class Image:
 def product() -> Image:
     """The image with the product in it, built where its inputs have changed."""
     base = _base()
-    inputs = (base.name, *program(), *sorted((HERE / "guest").rglob("*.py")), HERE / "image.py")
-    folder = BUILD / f"product-{key_of(*inputs)}"
+    lab = sorted((HERE / "lab").rglob("*.py"))
+    folder = BUILD / f"product-{key_of(base.name, *program(), *lab, HERE / 'image.py')}"
     image = Image(folder / "disk.ext4", folder / "vmlinuz", folder / "initrd", folder / "identity")
     if not (folder / "done").exists():
         _forget("product-*", "ready-*")
@@ -125,7 +125,7 @@ def _furnish(root: Path, image: Image) -> None:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(content)
     (root / "root/.ssh").chmod(0o700)
-    shutil.copytree(HERE / "guest", root / LAB.lstrip("/"), ignore=shutil.ignore_patterns("__*"))
+    shutil.copytree(HERE / "lab", root / LAB.lstrip("/"), ignore=shutil.ignore_patterns("__*"))
     chroot = ["chroot", str(root), "systemctl", "--quiet"]
     _run(*chroot, "enable", "systemd-networkd.service", "ssh.service")
     _run(*chroot, "mask", *_QUIET.split())

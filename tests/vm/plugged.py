@@ -145,7 +145,7 @@ class _ButtonedControl(VideoControl):  # type: ignore[misc] # usbip carries no t
     status = In(0x83, "interrupt", mps=16, interval=4)
 
     def descriptor_block(self) -> bytes:
-        block = super().descriptor_block()
+        block: bytes = super().descriptor_block()
         standard = struct.pack("<BBBBHB", 7, 0x05, self.status.addr, 0x03, 16, 4)
         specific = struct.pack("<BBBH", 5, 0x25, 0x03, 16)
         return block[:4] + b"\x01" + block[5:] + standard + specific

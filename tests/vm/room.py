@@ -1,7 +1,7 @@
 """The devices around the machine: virtual radios on this computer, and what each has told.
 
 They live on a thread of their own, so that they go on while a test waits for the machine. The
-machine's adapter is a controller among theirs, reached over TCP (`guest/radio.py`).
+machine's adapter is a controller among theirs, reached over TCP (`lab/radio.py`).
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.vm.centre import Centre
@@ -118,7 +119,7 @@ class Truck:
         return {"state": "", "readings": 0, **found}
 
     def mutate(self) -> None:
-        """Start the agent anew, with the one line taken out that `guest/mutant` names."""
+        """Start the agent anew, with the one line taken out that `lab/mutant` names."""
         folder = "/etc/systemd/system/qafila.service.d"
         self.guest.run(f"mkdir -p {folder}")
         self.guest.write(
@@ -132,9 +133,13 @@ class Truck:
 
     def await_delivery(self, *devices: Device) -> None:
         """Return once the centre holds all that the devices told; AssertionError else."""
+
+        def delivered(device: Device) -> bool:
+            return not device.told - self.at_centre(device)
+
         for device in devices:
             eventually(
-                lambda device=device: not device.told - self.at_centre(device),  # type: ignore[misc]
+                partial(delivered, device),
                 words=f"{device.kind}: told {device.told.total()}, "
                 f"at the centre {self.at_centre(device).total()}",
             )

@@ -19,7 +19,7 @@ from .truck import STAMP, UNIT, capture, open_store
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent.clock import Stamp
+    from agent.clock import Quality, Stamp
     from agent.store.retention import Done
 
 DAYS = 7
@@ -51,14 +51,14 @@ class OldUnit:
             wall=self.stamp.wall + timedelta(days=days),
         )
 
-    def boot(self, wall: timedelta = timedelta(), clock: str = "synchronised") -> None:
+    def boot(self, wall: timedelta = timedelta(), clock: Quality = "synchronised") -> None:
         """Start the computer anew, with the wall clock moved by so much."""
         self.stamp = replace(
             self.stamp,
             boot=str(uuid.uuid4()),
             mono_ns=1_000_000_000,
             wall=self.stamp.wall + wall,
-            clock=clock,  # type: ignore[arg-type]
+            clock=clock,
         )
 
     def retention(self) -> Retention:
@@ -81,9 +81,16 @@ class OldUnit:
             done = await self.sweep()
         return done
 
-    async def record(self, *names: bytes, **more: object) -> None:
+    async def record(
+        self,
+        *names: bytes,
+        repeatable: bool = False,
+        blobs: tuple[bytes, ...] = (),
+        frames: tuple[int, ...] = (),
+    ) -> None:
         for name in names:
-            await self.store.record(capture(name, **more))  # type: ignore[arg-type]
+            said = capture(name, repeatable=repeatable, blobs=blobs, frames=frames)
+            await self.store.record(said)
 
     async def settle(self, *, chunks: bool = True) -> None:
         """Say hello, settle the answers, send everything that is pending."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,7 +58,7 @@ async def _make(folder: Path) -> Path:
     await store.conclude(number, "quarantined", "too short")
     for name in ("a", "b"):
         box = Binding(f"ble:{name}", "blood-pressure", name, "1", f"F{name}", "tester")
-        await store.writer.write(lambda c, box=box: bind(c, box))
+        await store.writer.write(partial(bind, binding=box))
     await store.writer.write(lambda c: release(c, "b", "tester"))
     await store.writer.write(lambda c: open_consultation(c, "1", "patient", "nurse"))
     store.close()

@@ -252,7 +252,7 @@ def test_damaged_database_of_another_unit_is_refused_and_left(state: Path) -> No
 
 @pytest.mark.parametrize("state", ["closed"], indirect=True)
 def test_full_or_failing_disk_is_no_damage(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Failing(sqlite.OperationalError):
+    class Failing(sqlite.OperationalError):  # type: ignore[misc] # sqlcipher3 carries no types
         sqlite_errorcode = sqlite.SQLITE_IOERR
 
     def fail(*_: object) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -17,15 +17,19 @@ from agent.store import age, purge, settling
 from agent.store.figures import figures
 from agent.store.listing import pending, readings
 from drivers.base import RawFrame
+from tests.model.unit import LANE
 
-from .old_unit import DAYS, LANE, OldUnit
+from .old_unit import DAYS, OldUnit
 from .truck import CUFF, STAMP, capture, power_cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from agent.clock import Quality
     from agent.store.connection import Connection
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -94,7 +98,9 @@ async def test_ninety_days_offline_purge_nothing_that_is_unconfirmed(unit: OldUn
 
 @pytest.mark.parametrize("wrong", [timedelta(days=365), timedelta(days=-21_000)])
 @pytest.mark.parametrize("clock", ["synchronised", "unsynchronised", "implausible"])
-async def test_wrong_clock_ages_nothing_early(unit: OldUnit, wrong: timedelta, clock: str) -> None:
+async def test_wrong_clock_ages_nothing_early(
+    unit: OldUnit, wrong: timedelta, clock: Quality
+) -> None:
     """T15."""
     await seen(unit, b"one")
     await unit.settle()
@@ -362,14 +368,14 @@ async def _sweep_until(unit: OldUnit, slices: int) -> bool:
     retention, left = unit.retention(), slices
     plain = retention._slice
 
-    async def counted(job: object) -> object:
+    async def counted(job: Callable[..., T]) -> T:
         nonlocal left
         if left == 0:
             raise ConnectionAbortedError
         left -= 1
-        return await plain(job)  # type: ignore[arg-type]
+        return await plain(job)
 
-    retention._slice = counted  # type: ignore[method-assign,assignment]
+    retention._slice = counted  # type: ignore[method-assign] # to cut before a slice
     try:
         await retention.sweep()
     except ConnectionAbortedError:

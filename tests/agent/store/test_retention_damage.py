@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 from agent.damage.settle import torn_blobs
 from agent.store import purge
 from agent.store.connection import FILE
+from tests.model.unit import LANE
 
 from .damage import salvage
-from .old_unit import DAYS, LANE, OldUnit
+from .old_unit import DAYS, OldUnit
 from .truck import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from agent.store.connection import Connection
 
 
 async def test_blob_that_is_on_its_way_out_is_no_damage(tmp_path: Path) -> None:
@@ -33,9 +36,9 @@ async def test_blob_that_is_on_its_way_out_is_no_damage(tmp_path: Path) -> None:
         assert torn_blobs(unit.store.reader) == []
 
 
-def _row(connection: object) -> tuple[int, str, bytes, bytes]:
+def _row(connection: Connection) -> tuple[int, str, bytes, bytes]:
     sql = "SELECT seq, record_id, raw_sha256, hash FROM record"
-    found: tuple[int, str, bytes, bytes] = connection.execute(sql).fetchone()  # type: ignore[attr-defined]
+    found: tuple[int, str, bytes, bytes] = connection.execute(sql).fetchone()
     return found
 
 

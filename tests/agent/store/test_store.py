@@ -8,7 +8,7 @@ import json
 import os
 import stat
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlcipher3 import dbapi2 as sqlite
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from sync.contract.hello import Origin
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
@@ -47,7 +49,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def rows(store: Store, sql: str) -> list[tuple[object, ...]]:
+def rows(store: Store, sql: str) -> list[tuple[Any, ...]]:
     return store.reader.execute(sql).fetchall()
 
 
@@ -258,12 +260,12 @@ def test_second_agent_on_the_same_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("unit", "origin"), [("other", "simulated"), (UNIT, "clinical")])
 def test_folder_belongs_to_the_unit_and_origin_it_was_born_with(
-    tmp_path: Path, unit: str, origin: str
+    tmp_path: Path, unit: str, origin: Origin
 ) -> None:
     folder = tmp_path / "a"
     open_store(folder).close()
     with pytest.raises(StoreBroken, match="belongs to unit"):
-        Store.open(folder, load_key(folder), unit, origin)  # type: ignore[arg-type]
+        Store.open(folder, load_key(folder), unit, origin)
 
 
 def test_disk_without_its_key_shows_nothing(tmp_path: Path) -> None:
@@ -316,7 +318,7 @@ def test_old_sqlite_with_the_wal_reset_fault_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_key(tmp_path)
-    monkeypatch.setattr(opening.sqlite, "sqlite_version_info", (3, 46, 1))
+    monkeypatch.setattr(sqlite, "sqlite_version_info", (3, 46, 1))
     with pytest.raises(StoreBroken, match="corrupt"):
         open_store(tmp_path)
 

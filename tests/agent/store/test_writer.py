@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,7 +51,11 @@ async def test_what_can_wait_runs_after_everything_that_waits(store: Store) -> N
     held = Held(store)
     behind = asyncio.ensure_future(store.writer.write_behind(lambda _: order.append("behind")))
     await asyncio.sleep(0)
-    saving = [store.writer.submit(lambda _, n=n: order.append(f"save {n}")) for n in range(300)]
+
+    def save(number: int, _: Connection) -> None:
+        order.append(f"save {number}")
+
+    saving = [store.writer.submit(partial(save, n)) for n in range(300)]
     held.let_go()
     await behind
     assert order == [*(f"save {n}" for n in range(300)), "behind"]

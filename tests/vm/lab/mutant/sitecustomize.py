@@ -6,13 +6,12 @@ subscription, and confirms the next measurement before anybody listens.
 
 from __future__ import annotations
 
-from typing import Any
-
 import bleak
 
 
-async def never(_: Any) -> None:
+async def never(self: bleak.BleakClient) -> None:
     """What hanging up becomes."""
+    del self
 
 
-bleak.BleakClient.disconnect = never  # type: ignore[method-assign]
+bleak.BleakClient.disconnect = never  # type: ignore[method-assign] # this is the mutation
