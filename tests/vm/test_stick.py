@@ -27,7 +27,7 @@ SECTION = "A stick that stays plugged in"
 SOCKET, ELSEWHERE = 3, 4
 """The socket that the administrator named, and one that nobody did."""
 FOLDER = f"/run/qafila-export/port{SOCKET}"
-HALF_WRITTEN = f"until ls -A {FOLDER}/*/*/* 2>/dev/null | grep -q part; do sleep 0.05; done"
+HALF_WRITTEN = f"until ls -AR {FOLDER} 2>/dev/null | grep -q part; do sleep 0.05; done"
 SLOW = 8192
 AT_CENTRE = f"/dev/qafila/storage-port{ELSEWHERE}"
 TAKE = f"""set -e
