@@ -73,6 +73,10 @@ class Ignored:
     why: Why
 
 
+_ANOTHER_HISTORY = frozenset({"conflict", "chain"})
+"""Codes of a refused stretch that does not fit what the centre has of this very lane (C-9.4)."""
+
+
 @dataclass(frozen=True, slots=True)
 class RestoredCopy:
     """A valid receipt speaks of more than we ever wrote, or of another history than ours.
@@ -150,13 +154,17 @@ def settle(
         return Ignored(Why.UNPROVEN)
     if same and receipt.serial <= state.serial:
         return Ignored(Why.REPEATED if receipt.serial == state.serial else Why.STALE)
-    if receipt.last > state.last:
+    if receipt.last > state.last or _tells_of_another_history(receipt):
         return RestoredCopy()
     if hash_at(receipt.through) != bytes.fromhex(receipt.head_hash):
         # Of what we have settled the centre may be wrong; of what is still ours to send, hardly.
         diverged = answering and receipt.through > state.through
         return RestoredCopy() if diverged else Ignored(Why.IMPOSSIBLE)
     return _taken(state, receipt, same=same)
+
+
+def _tells_of_another_history(receipt: Receipt) -> bool:
+    return any(each.last is not None and each.code in _ANOTHER_HISTORY for each in receipt.refused)
 
 
 def _taken(state: LaneState, receipt: Receipt, *, same: bool) -> Settled:

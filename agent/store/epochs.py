@@ -9,10 +9,13 @@ from agent.clock import now, utc_text
 from agent.store import settling
 from sync.contract.batch import link
 from sync.contract.fields import GENESIS, LANES
-from sync.contract.ranges import total
+from sync.contract.ranges import covers, total
 
 if TYPE_CHECKING:
     from agent.store.connection import Connection
+
+_AT_ONCE = 1000
+"""Records that are in memory at once while a log forks."""
 
 
 def bear(connection: Connection) -> str:
@@ -31,11 +34,12 @@ def bear(connection: Connection) -> str:
 def fork(connection: Connection, destination: str, reason: str, centre: str | None) -> str:
     """Close the present epoch and go on in a new one, in the writer's transaction.
 
-    What no receipt has settled is logged anew, in order and byte for byte: at the centre the
+    What nothing proves to be at the centre is logged anew, in order and byte for byte: there the
     same record id with the same bytes is the same record. The old chain's values stay as anchors.
-    `centre` is the central epoch that one goes on with. Of a lane that another one has settled
-    (C-8.3) nothing proves that this one has it, and no hello will offer it again: then all of the
-    lane that is kept is logged anew.
+    Proven is what a head hash was compared for, so what lies settled above `through` is not: it
+    may be of another life under the same seqs. `centre` is the central epoch that one goes on
+    with. Of a lane that another one has settled (C-8.3) nothing proves that this one has it, and
+    no hello will offer it again: then all of the lane that is kept is logged anew.
     """
     (old,) = connection.execute("SELECT epoch FROM unit").fetchone()
     new = bear(connection)
@@ -87,15 +91,11 @@ def _move(
     state = settling.load(connection, destination, old, lane)
     if state is None:
         return
-    head, seq = GENESIS, 0
-    moving = state.pending if state.central_epoch == centre else ((1, state.last),)
-    for first, last in moving:
-        rows = connection.execute(
-            "SELECT seq, line, hash, record_id FROM record "
-            "WHERE epoch = ? AND lane = ? AND seq BETWEEN ? AND ? ORDER BY seq",
-            (old, lane, first, last),
-        ).fetchall()
-        for before, line, own, record in rows:
+    here = state.central_epoch == centre
+    head, seq, moved = GENESIS, 0, total(state.pending) if here else 0
+    for start in range(state.through + 1 if here else 1, state.last + 1, _AT_ONCE):
+        end = min(state.last, start + _AT_ONCE - 1)
+        for before, line, own, record in _sound(connection, (old, lane, start, end)):
             seq += 1
             after = link(head, line)
             move_record(connection, (old, lane, before, own), (new, lane, seq, head, after))
@@ -103,13 +103,30 @@ def _move(
                 "UPDATE identity SET epoch = ?, seq = ? WHERE record_id = ?", (new, seq, record)
             )
             head = after
+            moved += not (here and covers(state.pending, before, before))
     connection.execute(
         "UPDATE lane SET last = ?, head = ? WHERE epoch = ? AND lane = ?", (seq, head, new, lane)
     )
-    connection.execute(
-        "UPDATE lane SET moved = ? WHERE epoch = ? AND lane = ?",
-        (total(state.pending) if state.central_epoch == centre else seq, old, lane),
-    )
+    connection.execute("UPDATE lane SET moved = ? WHERE epoch = ? AND lane = ?", (moved, old, lane))
+
+
+def _sound(
+    connection: Connection, span: tuple[str, str, int, int]
+) -> list[tuple[int, bytes, bytes, str]]:
+    """The records of a span that are what their hash says: seq, line, hash, id.
+
+    Another line must not get a hash of its own: it would pass for what was saved.
+    """
+    rows = connection.execute(
+        "SELECT seq, prev_hash, line, hash, record_id FROM record "
+        "WHERE epoch = ? AND lane = ? AND seq BETWEEN ? AND ? ORDER BY seq",
+        span,
+    ).fetchall()
+    sound = [row[:1] + row[2:] for row in rows if link(row[1], row[2]) == row[3]]
+    if len(sound) < len(rows):
+        words = "a record is lost: it can't be read back as it was written"
+        settling.alarm(connection, "record-unsound", words)
+    return sound
 
 
 def move_record(
@@ -130,6 +147,8 @@ def move_record(
         "WHERE epoch = ? AND lane = ? AND seq = ?",
         (*new, *old[:3]),
     )
+    # What was said of it in its old place is to be said anew, if it still holds.
+    connection.execute("DELETE FROM exception WHERE epoch = ? AND lane = ? AND seq = ?", old[:3])
     for table in ("record_blob", "reference"):
         connection.execute(
             f"UPDATE {table} SET epoch = ?, seq = ? "  # noqa: S608 - our own words

@@ -115,16 +115,15 @@ class Log:
         return verdict
 
     def fork(self, centre: str) -> None:
-        """Go on in a new epoch, with what was not settled by this centre in the one before."""
+        """Go on in a new epoch, with what nothing proves to be at this centre."""
         self.closed.add(self.epoch)
         before = self.lanes
         self.begin()
         for lane, log in before.items():
             self.moved_out |= set(log.lines)
-            here = log.state.central_epoch == centre
-            for first, last in log.state.pending if here else ((1, log.state.last),):
-                for line in log.lines[first - 1 : last]:
-                    self.append(lane, line)
+            proven = log.state.through if log.state.central_epoch == centre else 0
+            for line in log.lines[proven:]:
+                self.append(lane, line)
 
     def _follow(self, central_epoch: str) -> None:
         """Retire the centre before this one; what blobs that held is to be proven anew."""

@@ -111,6 +111,17 @@ def test_a_receipt_beyond_our_last_seq_makes_us_a_restored_copy() -> None:
     assert settle(state(), receipt(4, last=21), hash_at) == RestoredCopy()
 
 
+@pytest.mark.parametrize("code", ["conflict", "chain"])
+def test_a_stretch_that_does_not_fit_what_the_centre_has_makes_us_a_restored_copy(
+    code: str,
+) -> None:
+    """C-8.5: another life has written under our seqs; C-9.3 refuses a record alone, without."""
+    stretch = Refusal(seq=10, last=20, code=code, reason="Another history.")
+    assert settle(state(), receipt(5, refused=(stretch,)), hash_at) == RestoredCopy()
+    alone = Refusal(seq=5, code=code, reason="Known with other content.")
+    assert taken(settle(state(), receipt(5, refused=(alone,)), hash_at)).refused == (alone,)
+
+
 def test_through_falling_makes_everything_above_it_pending_again() -> None:
     """C-8.6: the centre lost something; we replay from there."""
     verdict = taken(settle(state(through=15), receipt(9), hash_at))

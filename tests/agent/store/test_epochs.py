@@ -13,6 +13,9 @@ import pytest
 from agent.store import epochs, settling
 from agent.store.figures import figures
 from agent.store.listing import pending, readings
+from sync.contract.batch import gather, link
+from sync.contract.fields import GENESIS
+from sync.contract.receipt import Refusal
 from sync.lane import Ignored, RestoredCopy, Settled, Why
 from sync.plan import Plan
 from tests.model.centre import ModelCentre
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
     from agent.store.outbox import StoreOutbox
     from agent.store.store import Store
+    from sync.contract.batch import Batch
+    from sync.contract.receipt import Receipt
 
 
 async def drain(outbox: StoreOutbox, centre: ModelCentre) -> None:
@@ -123,6 +128,79 @@ async def test_fork_keeps_the_old_chain_as_anchors(tmp_path: Path) -> None:
         rows = store.reader.execute("SELECT epoch, seq, hash FROM record ORDER BY seq").fetchall()
         assert [(row[0], row[1]) for row in rows] == [(new, seq) for seq in (1, 2, 3, 4)]
         assert {row[1]: row[2] for row in rows} == before, "genesis and lines are the same"
+    finally:
+        store.close()
+
+
+async def test_what_another_life_wrote_under_our_seqs_settles_nothing_of_ours(
+    tmp_path: Path,
+) -> None:
+    """C-8.5: an older copy and an older centre meet, and a batch of the newer life comes late."""
+    centre = ModelCentre(UNIT)
+    original = open_store(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=shutil.ignore_patterns("lock"))
+    first, plan = original.outbox("centre"), Plan()
+    for n in range(3):
+        await original.record(capture(b"original %d" % n))
+    await first.hello(str(uuid.uuid4()))
+    late = (await first.next_batch(plan, 1 << 20)).batch
+    original.close()
+
+    copy = open_store(tmp_path / "b")
+    try:
+        outbox = copy.outbox("centre")
+        for receipt in centre.greet(await outbox.hello(str(uuid.uuid4()))):
+            await outbox.settle(receipt)
+        for n in range(4):
+            await copy.record(capture(b"copy %d" % n))
+        last = gather(UNIT, copy.epoch, LANE, 3, *_from(late, 3))
+        await outbox.settle(centre.take_batch(last))
+        lines = _lines(copy)
+        verdict = await outbox.settle(_refusal(centre.receipt((copy.epoch, LANE))))
+        assert verdict == RestoredCopy()
+        await drain(outbox, centre)
+        assert set(_lines(copy)) == set(lines) <= set(at_centre(centre).values())
+        found = figures(copy.reader, "centre")
+        assert (found["saved"], found["confirmed"], found["pending"]) == (4, 4, 0)
+    finally:
+        copy.close()
+
+
+def _from(batch: Batch, seq: int) -> tuple[bytes, list[bytes]]:
+    """The hash before a seq of a batch that begins at 1, and its lines from there."""
+    before = GENESIS
+    for line in batch.lines[: seq - 1]:
+        before = link(before, line)
+    return before, list(batch.lines[seq - 1 :])
+
+
+def _refusal(receipt: Receipt) -> Receipt:
+    """What a centre says of a batch that does not fit (C-9.4)."""
+    stretch = Refusal(seq=1, last=4, code="conflict", reason="Another record.")
+    return msgspec.structs.replace(receipt, serial=receipt.serial + 1, refused=(stretch,))
+
+
+def _lines(store: Store) -> list[bytes]:
+    return [row[0] for row in store.reader.execute("SELECT line FROM record ORDER BY seq")]
+
+
+async def test_record_that_is_not_what_its_hash_says_gets_no_hash_of_its_own(
+    tmp_path: Path,
+) -> None:
+    store = open_store(tmp_path / "a")
+    try:
+        for n in range(3):
+            await store.record(capture(b"%d" % n))
+        await store.writer.write(
+            lambda c: c.execute("UPDATE record SET line = CAST(line || ' ' AS BLOB) WHERE seq = 2")
+        )
+        old = store.epoch
+        await store.writer.write(lambda c: epochs.fork(c, "centre", "test", None))
+        rows = store.reader.execute("SELECT epoch, seq FROM record ORDER BY rowid").fetchall()
+        assert [seq for epoch, seq in rows if epoch != old] == [1, 2]
+        assert [seq for epoch, seq in rows if epoch == old] == [2]
+        alarms = figures(store.reader, "centre")["alarms"]
+        assert [each["code"] for each in alarms] == ["record-unsound"]
     finally:
         store.close()
 
