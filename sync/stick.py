@@ -41,7 +41,7 @@ _REASONS = {
     ELOOP: _NO_FOLDER,
     EACCES: "this program has no right to it: mount it so that this user may use it",
     EPERM: "this program has no right to it: mount it so that this user may use it",
-    EROFS: "it can't be written: set it to read and write, or use another stick",
+    EROFS: "it can't be written: set its switch, have it checked (fsck), or use another stick",
     ENOSPC: "it is full: make room on it, or use another stick",
     EDQUOT: "it is full: make room on it, or use another stick",
     EIO: "it was pulled out, or is damaged: plug it in again, or use another stick",

@@ -339,7 +339,7 @@ async def test_stick_that_is_only_to_be_read_says_so(truck: Truck, tmp_path: Pat
         truck.carry()
         stick.protect()
         await truck.record(b"two")
-        with pytest.raises(StickFault, match="set it to read and write"):
+        with pytest.raises(StickFault, match="set its switch"):
             truck.carry()
 
 

@@ -325,7 +325,7 @@ def test_stick_that_takes_no_receipts_is_committed_and_said(
         assert taken.new == 5
         (said,) = taken.remarks
         assert said.startswith("all is committed, but without receipts for the unit")
-        assert ("set it to read and write" if ill == "read-only" else "it is full") in said
+        assert ("set its switch" if ill == "read-only" else "it is full") in said
         assert not list(stick.folder.rglob("*.part"))
 
 

@@ -22,8 +22,8 @@ SUITE = "bookworm"
 PACKAGES = (
     *("linux-image-amd64", "systemd", "systemd-sysv", "dbus", "udev", "kmod", "e2fsprogs"),
     *("iproute2", "openssh-server", "procps"),
-    # What the page of installation asks for: apt-get finds it installed, without a network.
-    *("python3-venv", "openssl", "bluez"),
+    # What the pages ask for: apt-get finds it installed, without a network.
+    *("python3-venv", "openssl", "bluez", "dosfstools", "exfatprogs"),
     # Those who take serial ports for themselves, to be kept off.
     *("modemmanager", "brltty"),
 )
