@@ -100,6 +100,9 @@ class Books(Protocol):
     def doubt(self) -> None:
         """The centre contradicts us: it is time, unless there was a comparison just now."""
 
+    def meet(self, central_epoch: str) -> None:
+        """A centre was heard: where it is another one than before, it is time."""
+
     async def lanes(self) -> tuple[tuple[str, str, int], ...]:
         """Every epoch and lane of which something is settled, with the last seq that is."""
 

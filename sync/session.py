@@ -313,6 +313,8 @@ class Session:
         self._state.last_receipt = asyncio.get_running_loop().time()
         if isinstance(verdict, Settled):
             await self._narrow(receipt.epoch, receipt.lane, verdict.smaller)
+            if self._books:
+                self._books.meet(receipt.central_epoch)
             if self._comparing:
                 self._comparing.recall(receipt.epoch, receipt.lane, verdict.recalled)
         self._answer(receipt)

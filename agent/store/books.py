@@ -11,7 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.clock import now
-from agent.store import compared, reconciling
+from agent.store import compared, reconciling, settling
 from agent.store.connection import open_reader
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class StoreBooks:
         self._store = store
         self._destination = destination
         self._asked = asyncio.Event()
+        self._centre = settling.present(store.reader, destination)
 
     def ask(self) -> None:
         """Compare as soon as there is a link."""
@@ -46,6 +47,15 @@ class StoreBooks:
         last = reconciling.last(self._store.reader, self._destination)
         if last is None or last.age(now()) > AGAIN:
             self.ask()
+
+    def meet(self, central_epoch: str) -> None:
+        """Compare as soon as may be with a centre that came back.
+
+        No hello offers it what an epoch that was left holds, and it may have lost some of that.
+        """
+        if self._centre not in {None, central_epoch}:
+            self.ask()
+        self._centre = central_epoch
 
     def shown(self) -> dict[str, Any] | None:
         """The latest comparison, for `status`; None where there was none."""
@@ -84,6 +94,7 @@ class StoreBooks:
         await self._store.writer.write(
             lambda connection: reconciling.conclude(connection, self._destination, comparison)
         )
+        self._store.wake()  # what the centre had lost may be logged anew
         self._asked.clear()
 
     def _wait(self) -> float:

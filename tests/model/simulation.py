@@ -56,6 +56,8 @@ class Simulation:
     forgotten: set[bytes] = field(default_factory=set)
     """What is not asked for in the end: it was on a disk that an older copy replaced, or a
     restored centre lost it of an epoch that the unit had left."""
+    gone: set[bytes] = field(default_factory=set)
+    """What a centre had, and no longer had when it came back older."""
     lives: int = 0
 
     def __post_init__(self) -> None:
@@ -211,13 +213,11 @@ class Simulation:
             await self._go_back()
 
     def _restore_centre(self) -> None:
-        """The centre comes back older. A closed epoch is not offered again: what is lost of one
-        is found by comparing digests, not by the session (C-8.6)."""
+        """The centre comes back older. A closed epoch is not offered again, also where it is left
+        only after that: what is lost of one is found by comparing, not by the session (C-8.6)."""
         before = set(self.centre.lines())
         self.centre.restore()
-        present = {line for lane in self.disk.log.lanes.values() for line in lane.lines}
-        gone = before - set(self.centre.lines())
-        self.forgotten |= gone & self.disk.log.moved_out - present
+        self.gone |= before - set(self.centre.lines())
 
     async def _go_back(self) -> None:
         """Somebody puts an older copy of the state folder in the place of the present one.
@@ -268,6 +268,8 @@ class Simulation:
             raise Violation("a record is there twice")
         if strange := set(there) - set(self.said):
             raise Violation(f"there without ever having been said: {strange}")
+        present = {line for lane in log.lanes.values() for line in lane.lines}
+        self.forgotten |= self.gone & log.moved_out - present
         if lost := self.acknowledged - self.forgotten - set(there) - log.refused:
             raise Violation(f"{len(lost)} were saved and are not at the centre")
         if log.refused & set(there):

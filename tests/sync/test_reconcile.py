@@ -19,7 +19,7 @@ from agent.store import epochs, reconciling
 from agent.store.books import StoreBooks
 from agent.store.figures import figures
 from agent.store.settling import present
-from central import report
+from central import backup, report
 from central.ledger import Ledger
 from central.store import open_store
 from sync import comparing
@@ -298,6 +298,32 @@ async def test_a_record_of_a_closed_epoch_that_the_centre_lost_is_logged_anew_an
     assert figures(here.unit.store.reader, DESTINATION)["saved"] == len(here.unit.saved)
 
 
+async def test_a_centre_that_came_back_is_compared_with_at_once(
+    here: Place, link: LedgerLink
+) -> None:
+    """C-11.1: of an epoch that was left no hello speaks, and a restored centre may lack it."""
+    copy = here.centre.folder / "copy.db"
+    backup.back_up(here.centre.folder, copy)
+    await take(here.unit, days=1, a_day=4)
+    await compared(here.unit, link)
+    await here.unit.store.writer.write(
+        lambda sql: epochs.fork(sql, DESTINATION, "test", present(sql, DESTINATION))
+    )
+    books = StoreBooks(here.unit.store, DESTINATION)
+    link.close_ledger()
+    copy.replace(here.centre.folder / "central.db")
+    backup.declare_restored(here.centre.folder)
+    with here.centre.ledger() as restored:
+        link.open_ledger(restored)
+        async with session(here.unit, link, books):
+            await until(lambda: len(here.centre.records()) == 4, "what the copy lacked")
+            await here.unit.settled()
+    found = books.listed()
+    assert found
+    assert [each["what"] for each in found["differing"]] == ["resent"] * 4
+    conserved(here.unit, here.centre)
+
+
 async def test_a_record_told_twice_in_two_ways_is_equal(here: Place, link: LedgerLink) -> None:
     """C-9.2, C-11.2: the first telling is kept, and holds for the second."""
     said = capture()
@@ -454,6 +480,9 @@ class Growing:
 
     def doubt(self) -> None:
         """See `Books.doubt`."""
+
+    def meet(self, central_epoch: str) -> None:
+        """See `Books.meet`."""
 
     async def lanes(self) -> tuple[tuple[str, str, int], ...]:
         """See `Books.lanes`."""
