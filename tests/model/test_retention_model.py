@@ -126,7 +126,10 @@ class PurgingWorld(World):
             self.heard.hear(receipt, self.unit.today)
 
     def _purge(self, slices: int, *, scarce: bool = False) -> None:
+        plan = self.unit.plan
         self.unit.purge(slices, scarce=scarce)
+        if self.unit.plan is not plan:
+            self.wire.clear()  # the power went, and what was on its way with it
         gone = set(self.lines) - set(self.unit.kept())
         for seq in sorted(gone - self.gone):
             blob = self.centre.blob_of.get(seq)
