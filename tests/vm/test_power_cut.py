@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from tests.vm.guest import CEILING, Failed, eventually
-from tests.vm.image import DATA, LAB
+from tests.vm.image import LAB
 from tests.vm.nbd import VolatileDisk
-from tests.vm.truck import STATE, Truck
+from tests.vm.truck import Truck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -146,7 +146,7 @@ def test_the_same_on_a_disk_that_lies_loses(ready: Ready, tmp_path: Path) -> Non
 def lost_or_unreadable(control: Cut) -> bool:
     """Whether the restarted agent lacks what it had acknowledged, or can't even begin."""
     try:
-        control.truck.guest.run(f"mount LABEL={DATA} {STATE}")
+        control.truck.mount()
         control.truck.start()
     except (Failed, subprocess.TimeoutExpired):
         return True

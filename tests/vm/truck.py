@@ -90,7 +90,17 @@ class Truck:
             for each in given.partition("[[devices]]")[0].splitlines()
         ]
         self.guest.write(SETTINGS, "\n".join([*lines, settings, ""]))
-        self.guest.run(f"mount LABEL={DATA} {STATE}; chown qafila: {STATE}")
+        self.mount()
+
+    def mount(self) -> None:
+        """Check the disk of the readings, as a boot does, and mount it; Failed where it can't be.
+
+        A commit block of which some sectors are new makes ext4 refuse its journal until then.
+        """
+        self.guest.run(
+            f"fsck -p LABEL={DATA}; test $? -le 1 && mount LABEL={DATA} {STATE} && "
+            f"chown qafila: {STATE}"
+        )
 
     def plug_radio(self) -> None:
         """Plug the adapter in; BlueZ switches it on by itself."""
