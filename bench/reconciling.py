@@ -1,6 +1,8 @@
 """A comparison of all that is settled: how long, how many bytes, and what a save beside it takes.
 
-python -m bench.reconciling [READINGS]
+    python -m bench.reconciling [READINGS]
+
+Figures are of this machine at this moment.
 """
 
 from __future__ import annotations

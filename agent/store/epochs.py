@@ -124,8 +124,7 @@ def _sound(
     ).fetchall()
     sound = [row[:1] + row[2:] for row in rows if link(row[1], row[2]) == row[3]]
     if len(sound) < len(rows):
-        words = "a record is lost: it can't be read back as it was written"
-        settling.alarm(connection, "record-unsound", words)
+        settling.alarm_unsound(connection)
     return sound
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 Place = tuple[str, str, int]
 """Epoch, lane, seq."""
-_REASON = "it can't be read back as it was written"
 
 
 def give_up(connection: Connection, destination: str, origin: Origin, place: Place) -> None:
@@ -23,14 +22,14 @@ def give_up(connection: Connection, destination: str, origin: Origin, place: Pla
 
     Where the chain's value at its place is not known any more, an alarm is all that can be said.
     """
-    settling.alarm(connection, "record-unsound", f"a record is lost: {_REASON}")
+    settling.alarm_unsound(connection)
     value = _value(connection, place)
     if value is None:
         return
     new = connection.execute(
         "INSERT INTO exception (destination, epoch, lane, seq, outcome, code, reason, at) "
         "VALUES (?, ?, ?, ?, 'lost', 'unsound', ?, ?) ON CONFLICT DO NOTHING",
-        (destination, *place, _REASON, utc_text(now().wall)),
+        (destination, *place, settling.UNSOUND, utc_text(now().wall)),
     ).rowcount
     if new:
         connection.execute(  # a receipt may end at the hole, and is weighed by the chain there
@@ -38,7 +37,7 @@ def give_up(connection: Connection, destination: str, origin: Origin, place: Pla
             "ON CONFLICT DO NOTHING",
             (*place, value),
         )
-        said = {"lane": place[1], "seq": place[2], "hash": value.hex(), "reason": _REASON}
+        said = {"lane": place[1], "seq": place[2], "hash": value.hex(), "reason": settling.UNSOUND}
         log.append_event(connection, Event("lost", now(), origin, said))
 
 

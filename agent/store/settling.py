@@ -172,6 +172,15 @@ def alarm(connection: Connection, code: str, detail: str) -> None:
     )
 
 
+UNSOUND = "it can't be read back as it was written"
+"""Why a record is lost whose line is not what its hash says."""
+
+
+def alarm_unsound(connection: Connection) -> None:
+    """Say that a record of the log is lost, in itself and without a damaged page."""
+    alarm(connection, "record-unsound", f"a record is lost: {UNSOUND}")
+
+
 _RESTORED = "this is a copy of a unit that went on elsewhere: it began a new epoch"
 _WORDS = {
     Why.STALE: "a receipt older than one already taken was ignored",

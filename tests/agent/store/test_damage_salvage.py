@@ -14,6 +14,7 @@ import pytest
 from agent.consultations import open_boxes, open_consultation
 from agent.damage import btree, salvage, settle
 from agent.damage.care import scrub
+from agent.damage.cipher import PAGE
 from agent.damage.examine import suspect
 from agent.damage.image import Image
 from agent.damage.logfile import STEP
@@ -32,10 +33,10 @@ from drivers.base import RawFrame
 
 from .damage import Delivery, flip_page, ignore, pages_of, told
 from .damage import salvage as salvaged
-from .truck import CUFF, STAMP, capture, open_store, tells_a_value
+from .truck import CUFF, STAMP, as_it_is, capture, open_store, tells_a_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from agent.store.store import Store
@@ -448,17 +449,16 @@ async def test_commit_that_a_power_cut_left_unfinished_hides_nothing_that_came_l
     state: Path, tmp_path: Path
 ) -> None:
     """Its pages are sound and lie behind the end of the log: older than they look."""
-    here = ignoring_lock(tmp_path)
     store = open_store(state)
     await store.record(capture(b"first life"))
-    here(state, "before")
+    before = as_it_is(state, tmp_path / "before")
     await store.record_all([capture(b"never said to be saved %d" % n) for n in range(40)])
-    cut = here(state, "cut")
+    cut = as_it_is(state, tmp_path / "cut")
     store.close()
-    tear_first_frame_after(tmp_path / "before", cut)
+    tear_first_frame_after(before, cut)
     store = open_store(cut)
     stored = await store.record(capture(b"second life"))
-    killed = here(cut, "killed")
+    killed = as_it_is(cut, tmp_path / "killed")
     store.close()
     store = damaged(killed, pages_of(killed, "record")[0])
     try:
@@ -468,21 +468,11 @@ async def test_commit_that_a_power_cut_left_unfinished_hides_nothing_that_came_l
         store.close()
 
 
-def ignoring_lock(top: Path) -> Callable[[Path, str], Path]:
-    """Copy a folder as it is now, under a name."""
-
-    def copy(folder: Path, name: str) -> Path:
-        shutil.copytree(folder, top / name, ignore=shutil.ignore_patterns("lock"))
-        return top / name
-
-    return copy
-
-
 def tear_first_frame_after(before: Path, cut: Path) -> None:
     """Leave of the last commit all but its first frame, and nothing of the index, as a power cut
     may. `before` is the folder without that commit."""
     with Image(before, load_key(before)) as image:
-        offset = 32 + image.index_frames * STEP
+        offset = image.log.frames[-1].offset + PAGE
     with (cut / f"{FILE}-wal").open("r+b") as log:
         log.seek(offset)
         log.write(bytes(STEP))

@@ -13,7 +13,7 @@ import pytest
 from agent.store import epochs, settling
 from agent.store.figures import figures
 from agent.store.listing import pending, readings
-from sync.contract.batch import gather, link
+from sync.contract.batch import chain, gather
 from sync.contract.fields import GENESIS
 from sync.contract.receipt import Refusal
 from sync.lane import Ignored, RestoredCopy, Settled, Why
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from agent.store.outbox import StoreOutbox
     from agent.store.store import Store
-    from sync.contract.batch import Batch
     from sync.contract.receipt import Receipt
 
 
@@ -153,7 +152,8 @@ async def test_what_another_life_wrote_under_our_seqs_settles_nothing_of_ours(
             await outbox.settle(receipt)
         for n in range(4):
             await copy.record(capture(b"copy %d" % n))
-        last = gather(UNIT, copy.epoch, LANE, 3, *_from(late, 3))
+        hashes = chain(GENESIS, late.lines)
+        last = gather(UNIT, copy.epoch, LANE, 3, hashes[1], late.lines[2:])
         await outbox.settle(centre.take_batch(last))
         lines = _lines(copy)
         verdict = await outbox.settle(_refusal(centre.receipt((copy.epoch, LANE))))
@@ -164,14 +164,6 @@ async def test_what_another_life_wrote_under_our_seqs_settles_nothing_of_ours(
         assert (found["saved"], found["confirmed"], found["pending"]) == (4, 4, 0)
     finally:
         copy.close()
-
-
-def _from(batch: Batch, seq: int) -> tuple[bytes, list[bytes]]:
-    """The hash before a seq of a batch that begins at 1, and its lines from there."""
-    before = GENESIS
-    for line in batch.lines[: seq - 1]:
-        before = link(before, line)
-    return before, list(batch.lines[seq - 1 :])
 
 
 def _refusal(receipt: Receipt) -> Receipt:

@@ -32,9 +32,15 @@ def open_store(folder: Path) -> Store:
 
 def power_cut(store: Store, fresh: Path) -> Store:
     """What the next boot finds: the files as they are now, without any orderly end."""
-    shutil.copytree(store.folder, fresh, ignore=shutil.ignore_patterns("lock"))
+    as_it_is(store.folder, fresh)
     store.close()
     return open_store(fresh)
+
+
+def as_it_is(folder: Path, fresh: Path) -> Path:
+    """Copy a state folder while its agent works on it; give the copy."""
+    shutil.copytree(folder, fresh, ignore=shutil.ignore_patterns("lock"))
+    return fresh
 
 
 def reading(raw: bytes, *, repeatable: bool = False, blobs: tuple[bytes, ...] = ()) -> Measurement:
