@@ -148,7 +148,7 @@ async def _open(name: str, kept: Kept) -> AsyncIterator[tuple[Radio, Stack]]:
         from drivers.links.bluez import open_stack  # noqa: PLC0415 - as above
 
         async with open_stack(kept=kept) as bluez:
-            yield Radio(stack=bluez), bluez
+            yield Radio(stack=bluez, bonds=kept.bonds), bluez
         return
     from drivers.lab.pairing import lab_stack  # noqa: PLC0415 - bumble only in simulation
     from drivers.lab.radio import open_adapter  # noqa: PLC0415 - as above

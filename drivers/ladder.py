@@ -1,4 +1,4 @@
-"""The recovery ladder of a Bluetooth adapter, and what a bond's failures mean: both pure.
+"""The recovery ladder of a Bluetooth adapter: pure.
 
 Time is handed in, in seconds of a monotonic clock. The rungs are those that users of BlueZ climb
 by hand: bleak issues 178, 859 and 1603, bluez issue 1554, theengs/gateway issue 264.
@@ -108,49 +108,3 @@ class Ladder:
             return Climb(None, self._again)
         self._rests_until = now + self._rest
         return Climb(None, self._again, alarm=True)
-
-
-class Bond(Enum):
-    """What the failures of a bonded device mean for its bond."""
-
-    SOUND = "sound"
-    STALE = "stale"
-    LOST = "lost"
-
-
-_ABORTS = 3
-"""A single abort is the weather; a bond is given up after so many in a row."""
-
-
-class Bonds:
-    """Tells a stale bond from bad reception, address by address; re-paired once, then asked."""
-
-    def __init__(self) -> None:
-        self._aborts: dict[str, int] = {}
-        self._mended: set[str] = set()
-
-    def failed(self, address: str, error: str) -> Bond:
-        """A connection to a bonded device ended with the stack's `error`: what that means.
-
-        STALE: remove the bond and pair once more. LOST: that has been done, and a person has to
-        pair. Error texts: `org.bluez.Error.AuthenticationFailed`, `le-connection-abort-by-…`.
-        """
-        if "AuthenticationFailed" in error or "key-missing" in error:
-            return self._judge(address)
-        if "le-connection-abort" in error:
-            self._aborts[address] = self._aborts.get(address, 0) + 1
-            if self._aborts[address] >= _ABORTS:
-                return self._judge(address)
-        return Bond.SOUND
-
-    def worked(self, address: str) -> None:
-        """A visit went well: the bond is sound, and may be mended once again."""
-        self._aborts.pop(address, None)
-        self._mended.discard(address)
-
-    def _judge(self, address: str) -> Bond:
-        self._aborts.pop(address, None)
-        if address in self._mended:
-            return Bond.LOST
-        self._mended.add(address)
-        return Bond.STALE

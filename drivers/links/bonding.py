@@ -7,24 +7,16 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from drivers.bonds import Bond
 from drivers.errors import Unavailable
-from drivers.ladder import Bond, Bonds
 from drivers.links.stack import NeedsPairing
 
 if TYPE_CHECKING:
+    from drivers.bonds import Bonds
     from drivers.links.stack import AskPasskey, Stack
 
 PAIRING_PATIENCE = 60.0
 """Seconds that a pairing may take: Bluetooth itself gives each of its steps thirty."""
-REFUSED = "pairing refused"
-"""What a visit ended in where the device wanted to be paired and nobody did."""
-_UNBONDED = (
-    REFUSED,
-    "Insufficient Authentication",
-    "Insufficient Encryption",
-    "NotPaired",
-    "NotPermitted",
-)
 _AGAIN = "the device and this computer no longer agree"
 _NEVER = "the device speaks only to a computer that it is paired with"
 
@@ -55,53 +47,56 @@ class Wanted:
 class Bonding:
     """Mends a stale bond once by itself, without a passkey; after that only a person can."""
 
-    def __init__(self, stack: Stack | None) -> None:
+    def __init__(self, stack: Stack | None, bonds: Bonds) -> None:
         self._stack = stack
-        self._bonds = Bonds()
-        self._mending: set[str] = set()
-        self.lost: set[str] = set()
-        """Devices that are not connected to before a person has paired them."""
+        self._bonds = bonds
+
+    def needs_person(self, address: str) -> str | None:
+        """A sentence where a device is not connected to before a person has paired it."""
+        return self._bonds.lost.get(address)
 
     def mending(self, address: str) -> bool:
         """Whether the next connection has to pair as well."""
-        return address in self._mending
+        return address in self._bonds.mending
 
     def answering(self, address: str) -> AbstractAsyncContextManager[None]:
         """Answer the stack for a device that is being mended; for others it gets no answer."""
-        if self._stack is None or address not in self._mending:
+        if self._stack is None or not self.mending(address):
             return nullcontext()
         return self._stack.expecting(address, None)
 
-    async def failed(self, address: str, error: str) -> str | None:
-        """A visit ended in the stack's `error`; a sentence where now a person is needed."""
+    async def failed(self, address: str, error: str, aborted: int) -> None:
+        """A visit ended in the stack's `error`, after so many connections that were `aborted`.
+
+        `Unavailable` where the stack is gone by now: what was seen is kept for `settle`.
+        """
+        if not self.mending(address):
+            self._bonds.failed(address, error, aborted)
+            await self.settle()
+        elif "Authentication" in error:
+            self._give_up(address, _AGAIN)
+
+    async def settle(self) -> None:
+        """Do what the failures seen so far ask for, those of an earlier life of the stack too."""
         if self._stack is None:
-            return None
-        if address in self._mending:
-            return self._give_up(address, _AGAIN) if "Authentication" in error else None
-        bonded = await self._stack.bonded(address)
-        unbonded = any(words in error for words in _UNBONDED)
-        if not bonded:
-            return self._give_up(address, _NEVER) if unbonded else None
-        verdict = self._bonds.failed(
-            address, "org.bluez.Error.AuthenticationFailed" if unbonded else error
-        )
-        if verdict is Bond.LOST:
-            return self._give_up(address, _AGAIN)
-        if verdict is Bond.STALE:
-            await self._stack.forget(address)
-            self._mending.add(address)
-        return None
+            return
+        for address in self._bonds.suspects:
+            verdict = self._bonds.judge(address, bonded=await self._stack.bonded(address))
+            if verdict is Bond.STALE:
+                await self._stack.forget(address)
+                self._bonds.mend(address)
+            elif verdict is Bond.SOUND:
+                self._bonds.acquit(address)
+            else:
+                self._give_up(address, _AGAIN if verdict is Bond.LOST else _NEVER)
 
     def worked(self, address: str) -> None:
         """A visit brought something: its bond is sound."""
         self._bonds.worked(address)
-        self._mending.discard(address)
-        self.lost.discard(address)
 
-    def _give_up(self, address: str, why: str) -> str:
-        self._mending.discard(address)
-        self.lost.add(address)
-        return f"{why}: start its pairing, then `qafila devices pair {address}`"
+    def _give_up(self, address: str, why: str) -> None:
+        remedy = f"start its pairing, then `qafila devices pair {address}`"
+        self._bonds.give_up(address, f"{why}: {remedy}")
 
 
 async def begin(stack: Stack | None, address: str, ask: AskPasskey) -> Wanted:

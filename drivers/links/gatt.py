@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from bleak import BleakScanner
 from bleak.uuids import normalize_uuid_str
 
+from drivers.bonds import REFUSED, Bonds
 from drivers.card import cards
 from drivers.errors import DriverError, Unavailable
-from drivers.links.bonding import PAIRING_PATIENCE, REFUSED, Bonding, Wanted, begin, retry
+from drivers.links.bonding import PAIRING_PATIENCE, Bonding, Wanted, begin, retry
 from drivers.links.gatt_link import BleakLink
 from drivers.links.scan import scanning
 
@@ -100,10 +101,11 @@ class Radio:
         scanner_backend: type[BaseBleakScanner] | None = None,
         client_backend: type[BaseBleakClient] | None = None,
         stack: Stack | None = None,
+        bonds: Bonds | None = None,
         patience: Patience | None = None,
     ) -> None:
         self._stack = stack
-        self._bonding = Bonding(stack)
+        self._bonding = Bonding(stack, bonds or Bonds())
         self._wanted: Wanted | None = None
         self._running = False
         self._busy = 0
@@ -186,9 +188,10 @@ class Radio:
                 options["adapter"] = self._adapter
             # A crash of ours leaves devices connected, and those no longer call (bluez #89).
             await self._stack.let_go(tuple(self._bound))
+            await self._bonding.settle()
         scanner = BleakScanner(self._hear, backend=self._scanner_backend, bluez=options)
-        for each in self._bound.values():
-            each.sink.report("waiting")
+        for address, each in self._bound.items():
+            self._await(address, each.sink)
         while True:
             sighting = await self._next(scanner)
             address = sighting.seen.address
@@ -196,6 +199,14 @@ class Radio:
                 await self._pair(sighting, self._wanted)
             else:
                 await self._serve(sighting, self._bound[address])
+
+    def _await(self, address: str, sink: Sink) -> None:
+        """Say what a device is waited for to do: to call, or first of all to be paired."""
+        remedy = self._bonding.needs_person(address)
+        if remedy is None:
+            sink.report("waiting")
+        else:
+            sink.report("needs-pairing", remedy)
 
     def _hear(self, device: BLEDevice, said: AdvertisementData) -> None:
         now = asyncio.get_running_loop().time()
@@ -207,7 +218,7 @@ class Radio:
         if self._wanted is not None and self._wanted.address == seen.address:
             self._called.put_nowait(sighting)
         elif seen.address in self._bound:
-            if seen.address in self._bonding.lost:
+            if self._bonding.needs_person(seen.address) is not None:
                 return
             rest = self._rests.get(seen.address)
             if rest is None or now >= rest.until:
@@ -279,7 +290,8 @@ class Radio:
             self._bonding.worked(address)
         elif link.trouble or refused:
             trouble = REFUSED if refused else link.trouble
-            remedy = await self._bonding.failed(address, trouble)
+            await self._bonding.failed(address, trouble, link.aborted)
+            remedy = self._bonding.needs_person(address)
             if remedy is not None:
                 sink.report("needs-pairing", remedy)
         self._busy = self._busy + 1 if "InProgress" in link.trouble else 0

@@ -15,6 +15,7 @@ from bleak.exc import (
 )
 from bleak.uuids import normalize_uuid_str
 
+from drivers.bonds import ABORTS_OF_A_VISIT
 from drivers.errors import ProtocolFault, Unavailable
 from drivers.links.scan import RADIO_ERRORS
 
@@ -34,14 +35,13 @@ ABORTED = "le-connection-abort, again and again"
 """What it means that a device which has just called is not connected to in time, or is lost so
 often: bleak 3.1 takes an aborted connection for bad reception and repeats it by itself, for ever.
 With BlueZ 5.66 each connection is aborted where the device has lost its half of a bond."""
-_ABORTS = 8
-"""Connections that are aborted in a row, after which a visit has seen enough."""
 
 
 class BleakLink:
     """A `GattLink` over bleak. `frames` counts what was heard; `stuck`: hanging up failed.
 
-    `trouble` is what the stack said last, in its own words.
+    `trouble` is what the stack said last, in its own words; `aborted` counts the connections
+    that were aborted as they were made.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class BleakLink:
         self.frames = 0
         self.stuck = False
         self.trouble = ""
+        self.aborted = 0
         self._what = self.name or device.address
         self._patience = patience
         self._closing = False
         self._gone = asyncio.Event()
         self._opening: asyncio.Timeout | None = None
-        self._aborts = 0
         self._client = BleakClient(
             device,
             lambda _: self._leave(),
@@ -90,8 +90,8 @@ class BleakLink:
         """It is not connected any more; bleak says so of each connection that it repeats."""
         self._gone.set()
         if self._opening is not None:
-            self._aborts += 1
-            if self._aborts == _ABORTS and not self._opening.expired():
+            self.aborted += 1
+            if self.aborted == ABORTS_OF_A_VISIT and not self._opening.expired():
                 self._opening.reschedule(asyncio.get_running_loop().time())
 
     async def subscribe(self, characteristic: str, hear: Callable[[bytes], None]) -> None:

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from drivers.bonds import Bonds
 from drivers.errors import DriverError
 
 if TYPE_CHECKING:
@@ -33,9 +34,13 @@ class NeedsPairing(DriverError):  # noqa: N818 - a state of the device, not a mi
 
 @dataclass(slots=True)
 class Kept:
-    """The address of the adapter that is kept to: it outlives the service and our connection."""
+    """What outlives the service and our connection.
+
+    `address`: the adapter that is kept to; `bonds`: what is known of those with devices.
+    """
 
     address: str | None = None
+    bonds: Bonds = field(default_factory=Bonds)
 
 
 class Stack(Protocol):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bleak.backends.client import BaseBleakClient
     from bumble.controller import Controller
 
+    from drivers.bonds import Bonds
     from drivers.lab.bleak_bumble import Backends
     from drivers.links.stack import Stack
     from tests.contract.sinks import MemorySink
@@ -52,7 +53,12 @@ class Room:
         self.devices.append(device)
         return device
 
-    def radio(self, patience: Patience = PATIENCE, stack: Stack | None = None) -> Radio:
+    def radio(
+        self,
+        patience: Patience = PATIENCE,
+        stack: Stack | None = None,
+        bonds: Bonds | None = None,
+    ) -> Radio:
         room = self
 
         class Client(self.backends.client):  # type: ignore[name-defined,misc] # this room's own
@@ -66,7 +72,13 @@ class Room:
                 await super().disconnect()
 
         scanner = self.backends.scanner
-        return Radio(scanner_backend=scanner, client_backend=Client, stack=stack, patience=patience)
+        return Radio(
+            scanner_backend=scanner,
+            client_backend=Client,
+            stack=stack,
+            bonds=bonds,
+            patience=patience,
+        )
 
     @asynccontextmanager
     async def reading(

@@ -1,12 +1,9 @@
-"""The recovery ladder and the judgement of bonds: pure, so told as stories in seconds."""
+"""The recovery ladder: pure, so told as stories in seconds."""
 
 from __future__ import annotations
 
-import pytest
+from drivers.ladder import RUNGS, Climb, Ladder, Step, Trouble
 
-from drivers.ladder import RUNGS, Bond, Bonds, Climb, Ladder, Step, Trouble
-
-ADDRESS, OTHER = "F1:00:00:00:00:01", "F1:00:00:00:00:02"
 ALL = [Step.RESTART_SCAN, Step.POWER_CYCLE, Step.RESET, Step.RESTART_SERVICE]
 
 
@@ -51,34 +48,3 @@ def test_quiet_place_raises_no_alarm_and_resets_nothing() -> None:
     found = climbs(Ladder(stands_after=10_000), [600.0 * turn for turn in range(9)], Trouble.SILENT)
     assert set(steps(found)) == {Step.RESTART_SCAN, Step.POWER_CYCLE, None}
     assert not any(climb.alarm for climb in found)
-
-
-@pytest.mark.parametrize(
-    "error", ["[org.bluez.Error.AuthenticationFailed] Authentication Failed", "le-key-missing"]
-)
-def test_refused_authentication_means_a_stale_bond_at_once(error: str) -> None:
-    bonds = Bonds()
-    assert bonds.failed(ADDRESS, error) is Bond.STALE
-    assert bonds.failed(ADDRESS, error) is Bond.LOST
-    assert bonds.failed(OTHER, error) is Bond.STALE
-
-
-def test_aborts_mean_a_stale_bond_only_when_they_come_in_a_row() -> None:
-    bonds, abort = Bonds(), "[org.bluez.Error.Failed] le-connection-abort-by-local"
-    assert [bonds.failed(ADDRESS, abort) for _ in range(2)] == [Bond.SOUND] * 2
-    bonds.worked(ADDRESS)
-    assert [bonds.failed(ADDRESS, abort) for _ in range(3)] == [Bond.SOUND, Bond.SOUND, Bond.STALE]
-    assert [bonds.failed(ADDRESS, abort) for _ in range(3)][-1] is Bond.LOST
-
-
-def test_bond_that_works_again_may_be_mended_again() -> None:
-    bonds = Bonds()
-    assert bonds.failed(ADDRESS, "AuthenticationFailed") is Bond.STALE
-    bonds.worked(ADDRESS)
-    assert bonds.failed(ADDRESS, "AuthenticationFailed") is Bond.STALE
-
-
-@pytest.mark.parametrize("error", ["", "org.bluez.Error.InProgress", "timed out"])
-def test_other_errors_say_nothing_of_a_bond(error: str) -> None:
-    bonds = Bonds()
-    assert {bonds.failed(ADDRESS, error) for _ in range(9)} == {Bond.SOUND}

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bleak import BleakScanner
+from bleak.exc import BleakError
 
+from drivers.bonds import Bonds
 from drivers.errors import Unavailable
 from drivers.lab.gatt_peripheral import CUFF, Security
 from drivers.lab.pairing import LabStack, lab_stack
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from bleak.backends.client import BaseBleakClient
     from bleak.backends.device import BLEDevice
+    from bleak.backends.scanner import BaseBleakScanner
 
     from drivers.base import Sink
     from drivers.lab.gatt_peripheral import GattPeripheral
@@ -236,6 +239,73 @@ async def test_bond_of_a_device_that_is_connected_to_and_lost_again_and_again_is
         await until(lambda: bool(sink.recorded))
     assert len(visits) == 3
     assert max(visits) < 20
+
+
+async def test_bond_is_mended_though_the_stack_dies_in_every_visit(
+    room: Room, stack: LabStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux 6.1 kills BlueZ's daemon again and again as a device with a stale bond calls."""
+    device, sink, bonds = await room.device(JUST_WORKS), MemorySink(), Bonds()
+    mortal = Mortal(stack, room, monkeypatch)
+    lives = 0
+    while not sink.recorded and lives < 9:
+        radio = room.radio(stack=mortal, bonds=bonds)
+        run = asyncio.create_task(radio.run({CUFF_ADDRESS: cuff(sink)}))
+        if lives == 0:
+            await asyncio.sleep(0)
+            await paired(room, radio, device, nobody)
+            device.forget()
+            await device.measure(FRAMES[0])
+        await until(lambda: run.done() or bool(sink.recorded))  # noqa: B023 - of this turn
+        run.cancel()
+        ended = await asyncio.gather(run, return_exceptions=True)
+        assert sink.recorded or isinstance(ended[0], Unavailable)
+        mortal.alive, lives = True, lives + 1
+    assert lives == 5
+    assert "needs-pairing" not in {state for state, _ in sink.reports}
+
+
+async def test_person_is_asked_for_in_every_life_of_the_stack(room: Room, stack: LabStack) -> None:
+    bonds, sink = Bonds(), MemorySink()
+    bonds.give_up(CUFF_ADDRESS, "start its pairing")
+    radio = room.radio(stack=stack, bonds=bonds)
+    run = asyncio.create_task(radio.run({CUFF_ADDRESS: cuff(sink)}))
+    await until(lambda: bool(sink.reports))
+    assert sink.reports == [("needs-pairing", "start its pairing")]
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+
+
+class Mortal(LabStack):
+    """Dies after six aborted connections, in the middle of a visit, and then scans no more."""
+
+    def __init__(self, stack: LabStack, room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(stack._device)
+        self.alive = True
+        scan = room.backends.scanner.start
+
+        async def scan_while_alive(scanner: BaseBleakScanner) -> None:
+            if not self.alive:
+                raise BleakError("the service is gone")
+            await scan(scanner)
+
+        monkeypatch.setattr(room.backends.scanner, "start", scan_while_alive)
+        room.on_connect = self.die_under_it
+
+    async def bonded(self, address: str) -> bool:
+        """See `Stack.bonded`."""
+        if not self.alive:
+            raise Unavailable("Bluetooth", "its service was stopped or restarted")
+        return await super().bonded(address)
+
+    async def die_under_it(self, client: BaseBleakClient) -> None:
+        """What a connection with a stale bond comes to."""
+        if not await self.bonded(CUFF_ADDRESS):
+            return
+        for _ in range(6):
+            aborted(client)
+        self.alive = False
+        raise BleakError("the service is gone")
 
 
 async def test_connection_that_was_aborted_once_is_as_good_as_any(room: Room) -> None:

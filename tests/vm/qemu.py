@@ -104,10 +104,14 @@ class Qemu:
     def unplug_serial(self, name: str) -> None:
         """Pull it out, whatever it is doing."""
         self.tell("device_del", id=name)
+        self.tell_once_free("chardev-remove", id=f"{name}-end")
+
+    def tell_once_free(self, command: str, **arguments: Any) -> None:
+        """Remove what stood behind a device: the device lets go a little after it was pulled."""
         deadline = time.monotonic() + _START
-        while True:  # the converter lets go of its other end a little later
+        while True:
             try:
-                self.tell("chardev-remove", id=f"{name}-end")
+                self.tell(command, **arguments)
             except RuntimeError:
                 if time.monotonic() > deadline:
                     raise

@@ -21,7 +21,6 @@ FORMATS = {
 _HEAD = 1 << 20
 _SECTOR = 512
 _ANY_CHS = b"\xfe\xff\xff"
-_LETS_GO = 30.0
 
 
 class Stick:
@@ -66,16 +65,8 @@ class Stick:
         machine, self._machine = self._machine, None
         assert machine is not None, "it is not plugged in"
         machine.tell("device_del", id=self._name)
-        deadline = time.monotonic() + _LETS_GO
         while self._nodes:
-            try:
-                machine.tell("blockdev-del", **{"node-name": self._nodes[-1]})
-            except RuntimeError:  # the device lets go of it a little later
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-            else:
-                self._nodes.pop()
+            machine.tell_once_free("blockdev-del", **{"node-name": self._nodes.pop()})
 
     def _add(self, node: str, **options: Any) -> None:
         assert self._machine is not None

@@ -42,28 +42,15 @@ def cuff(truck: Truck) -> Device:
     return device
 
 
-def saved(truck: Truck) -> int:
-    """How many readings the agent says are saved."""
-    return int(truck.shown("box1-cuff")["readings"])
-
-
-def measure(truck: Truck, cuff: Device, count: int) -> None:
-    """Measure so often, and return when all of it is saved on the truck."""
-    before = saved(truck)
-    cuff.measure(count)
-    cuff.await_told()
-    eventually(lambda: saved(truck) == before + count, words="not everything is saved")
-
-
 def test_unit_with_a_clock_in_the_past_saves_and_catches_up(
     truck: Truck, cuff: Device, tell: Callable[[str], None]
 ) -> None:
     behind = time.time() - float(truck.guest.run("date +%s.%N"))
     tell(f"the clock of the restored machine was {behind:.0f} s behind")
     assert behind > 1
-    measure(truck, cuff, 2)
+    truck.measure(cuff, 2)
     truck.guest.set_clock()
-    measure(truck, cuff, 2)
+    truck.measure(cuff, 2)
     truck.await_delivery(cuff)
     assert truck.at_centre(cuff) == cuff.told
     eventually(lambda: "clock-adjusted" in truck.guest.journal())
@@ -72,7 +59,7 @@ def test_unit_with_a_clock_in_the_past_saves_and_catches_up(
 def test_cable_that_is_pulled_delays_and_loses_nothing(truck: Truck, cuff: Device) -> None:
     there = truck.at_centre(cuff).total()
     truck.machine.set_link(up=False)
-    measure(truck, cuff, 3)
+    truck.measure(cuff, 3)
     assert truck.at_centre(cuff).total() == there
     truck.machine.set_link(up=True)
     truck.await_delivery(cuff)
@@ -87,7 +74,7 @@ def test_readings_arrive_over(name: str, truck: Truck, cuff: Device) -> None:
         connect = f"python3 - {BROKER} {truck.centre.port}"
         assert float(truck.guest.run(connect, CONNECT)) >= profile.round_trip
         truck.guest.run("qafila reconnect")
-        measure(truck, cuff, 3)
+        truck.measure(cuff, 3)
         truck.await_delivery(cuff)
     finally:
         unshape(truck.guest)
@@ -98,7 +85,7 @@ def test_readings_arrive_over(name: str, truck: Truck, cuff: Device) -> None:
 def test_readings_arrive_after_each_valley(truck: Truck, cuff: Device) -> None:
     valley = VALLEY if VALLEYS else Valley(VALLEY.up / 5, VALLEY.down / 5)
     for _ in range(max(1, VALLEYS)):
-        drive_through(truck.machine, valley, lambda: measure(truck, cuff, 5))
+        drive_through(truck.machine, valley, lambda: truck.measure(cuff, 5))
         truck.await_delivery(cuff)
         assert truck.at_centre(cuff) == cuff.told
     assert truck.centre.doubled() == 0

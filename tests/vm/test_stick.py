@@ -64,13 +64,6 @@ def shown(truck: Truck) -> dict[str, Any]:
     return {"state": "", "detail": "", "pending": None, **truck.guest.status().get("export", {})}
 
 
-def measure(truck: Truck, cuff: Device, count: int) -> None:
-    """Measure so often, and return when all of it is saved on the truck."""
-    cuff.measure(count)
-    cuff.await_told()
-    eventually(lambda: truck.shown("box1-cuff")["readings"] == cuff.told.total())
-
-
 def await_whole(truck: Truck, readings: int) -> None:
     """Return once everything that waits is on the stick: so many readings at the least."""
     eventually(
@@ -111,7 +104,7 @@ def test_readings_travel_by_stick_alone(
 ) -> None:
     stick = Stick(tmp_path / "stick", kind)
     before = truck.at_centre(cuff).total()
-    measure(truck, cuff, 3)
+    truck.measure(cuff, 3)
     stick.plug(truck.machine, SOCKET)
     await_whole(truck, 3)
     waited = shown(truck)["pending"]
@@ -134,7 +127,7 @@ def test_stick_that_is_pulled_out_half_way_loses_nothing(
     kind: str, truck: Truck, cuff: Device, tmp_path: Path
 ) -> None:
     stick = Stick(tmp_path / "stick", kind)
-    measure(truck, cuff, 3)
+    truck.measure(cuff, 3)
     stick.plug(truck.machine, SOCKET, rate=SLOW)
     truck.guest.run(HALF_WRITTEN)
     stick.pull()
@@ -157,7 +150,7 @@ def test_stick_that_is_switched_to_read_only_is_said(truck: Truck, tmp_path: Pat
 
 
 def test_stick_that_is_full_is_said(truck: Truck, cuff: Device, tmp_path: Path) -> None:
-    measure(truck, cuff, 1)
+    truck.measure(cuff, 1)
     stick = Stick(tmp_path / "stick", "exfat", size=8)
     stick.plug(truck.machine, SOCKET)
     await_state(truck, "asking", "it is full")

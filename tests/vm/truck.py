@@ -128,6 +128,15 @@ class Truck:
         found = self.guest.status().get("devices", {}).get(name, {})
         return {"state": "", "readings": 0, **found}
 
+    def measure(self, device: Device, count: int) -> None:
+        """Measure so often, and return when all of it is saved on the truck."""
+        device.measure(count)
+        device.await_told()
+        eventually(
+            lambda: self.shown(f"box1-{device.kind}")["readings"] == device.told.total(),
+            words="not everything is saved",
+        )
+
     def mutate(self) -> None:
         """Start the agent anew, with the one line taken out that `lab/mutant` names."""
         folder = "/etc/systemd/system/qafila.service.d"
