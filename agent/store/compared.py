@@ -25,28 +25,18 @@ def lanes(sql: Connection, destination: str) -> tuple[tuple[str, str, int], ...]
     rows = sql.execute(
         "SELECT epoch, lane FROM lane JOIN epoch USING (epoch) ORDER BY opened, lane"
     ).fetchall()
-    found = ((epoch, lane, settled(sql, destination, epoch, lane)) for epoch, lane in rows)
-    return tuple((epoch, lane, ranges[-1][1]) for epoch, lane, ranges in found if ranges)
-
-
-def settled(sql: Connection, destination: str, epoch: str, lane: str) -> Ranges:
-    """The seqs that are settled."""
-    state = settling.load(sql, destination, epoch, lane)
-    if state is None or state.last == 0:
-        return ()
-    every = minus(((1, state.last),), state.pending)
-    if not epochs.is_closed(sql, epoch):
-        return every
-    # What a closed epoch no longer holds has moved on, and is compared where it stands now.
-    return _standing(every, sql, epoch, lane)
+    found = ((epoch, lane, _last(sql, destination, epoch, lane)) for epoch, lane in rows)
+    return tuple((epoch, lane, last) for epoch, lane, last in found if last is not None)
 
 
 def page(
     sql: Connection, destination: str, epoch: str, lane: str, span: Range
 ) -> tuple[Compared, ...]:
     """What is settled of a span, cut by day, as many stretches as one question takes."""
-    spans = _cut(clip(settled(sql, destination, epoch, lane), *span))
-    return tuple(_stretches(sql, epoch, lane, spans)[:STRETCHES_MAX])
+    ranges = clip(_settled(sql, destination, epoch, lane), *span)
+    if epochs.is_closed(sql, epoch):
+        ranges = _standing(ranges, sql, epoch, lane)
+    return tuple(_stretches(sql, epoch, lane, _cut(ranges))[:STRETCHES_MAX])
 
 
 def digests(sql: Connection, epoch: str, lane: str, spans: Sequence[Span]) -> tuple[Compared, ...]:
@@ -79,6 +69,27 @@ def leaves(sql: Connection, epoch: str, lane: str, first: int, last: int) -> Ite
     yield from ((gap, anchors.get(gap, NOTHING), None) for gap in range(at, last + 1))
 
 
+def _settled(sql: Connection, destination: str, epoch: str, lane: str) -> Ranges:
+    state = settling.load(sql, destination, epoch, lane)
+    if state is None or state.last == 0:
+        return ()
+    return minus(((1, state.last),), state.pending)
+
+
+def _last(sql: Connection, destination: str, epoch: str, lane: str) -> int | None:
+    ranges = _settled(sql, destination, epoch, lane)
+    if not epochs.is_closed(sql, epoch):
+        return ranges[-1][1] if ranges else None
+    for first, last in reversed(ranges):
+        (found,) = sql.execute(
+            "SELECT max(seq) FROM record WHERE epoch = ? AND lane = ? AND seq BETWEEN ? AND ?",
+            (epoch, lane, first, last),
+        ).fetchone()
+        if found is not None:
+            return int(found)
+    return None
+
+
 def _cut(ranges: Ranges) -> list[Range]:
     left, spans = COMPARED_MAX, []
     for start, end in ranges:
@@ -90,13 +101,23 @@ def _cut(ranges: Ranges) -> list[Range]:
 
 
 def _standing(ranges: Ranges, sql: Connection, epoch: str, lane: str) -> Ranges:
-    """What of it stands here as records."""
-    rows = sql.execute(
-        "SELECT min(seq), max(seq) FROM (SELECT seq, seq - row_number() OVER (ORDER BY seq)"
-        " AS island FROM record WHERE epoch = ? AND lane = ?) GROUP BY island ORDER BY 1",
-        (epoch, lane),
-    ).fetchall()
-    return tuple(part for first, last in rows for part in clip(ranges, first, last))
+    """What of it stands here as records, as much as one question takes.
+
+    What a closed epoch no longer holds has moved on, and is compared where it stands now.
+    """
+    left, found = COMPARED_MAX, []
+    for first, last in ranges:
+        islands = sql.execute(
+            "SELECT min(seq), max(seq) FROM (SELECT seq, seq - row_number() OVER (ORDER BY seq)"
+            " AS island FROM record WHERE epoch = ? AND lane = ? AND seq BETWEEN ? AND ?"
+            " ORDER BY seq LIMIT ?) GROUP BY island ORDER BY 1",
+            (epoch, lane, first, last, left),
+        ).fetchall()
+        found += islands
+        left -= sum(end - start + 1 for start, end in islands)
+        if not left:
+            break
+    return tuple(found)
 
 
 def _stretches(

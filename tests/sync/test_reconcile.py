@@ -298,6 +298,27 @@ async def test_a_record_of_a_closed_epoch_that_the_centre_lost_is_logged_anew_an
     assert figures(here.unit.store.reader, DESTINATION)["saved"] == len(here.unit.saved)
 
 
+async def test_a_closed_epoch_is_compared_whole_over_many_questions(
+    here: Place, link: LedgerLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C-11.1: also where a record in its middle has moved on, behind what one question takes."""
+    monkeypatch.setattr("agent.store.compared.COMPARED_MAX", 10)
+    await take(here.unit, days=7, a_day=5)
+    await compared(here.unit, link)
+    await here.unit.store.writer.write(
+        lambda sql: epochs.fork(sql, DESTINATION, "test", present(sql, DESTINATION))
+    )
+    saved = list(here.unit.saved)
+    for victim in (saved[12], saved[-1], saved[30]):
+        with inside(link) as sql:
+            delete_both(sql, victim)
+        found = await compared(here.unit, link)
+        assert [each["record"] for each in found["differing"]] == [victim]
+    found = await compared(here.unit, link)
+    assert (found["outcome"], found["records"], found["days"]) == ("equal", len(saved), 7)
+    conserved(here.unit, here.centre)
+
+
 async def test_a_centre_that_came_back_is_compared_with_at_once(
     here: Place, link: LedgerLink
 ) -> None:
