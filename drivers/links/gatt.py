@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bleak import BleakScanner
-from bleak.uuids import normalize_uuid_str
 
 from drivers.bonds import REFUSED, Bonds
-from drivers.card import cards
 from drivers.errors import DriverError, Unavailable
 from drivers.links.bonding import PAIRING_PATIENCE, Bonding, Wanted, begin, retry
+from drivers.links.callers import Callers, Patience
 from drivers.links.gatt_link import BleakLink
 from drivers.links.scan import scanning
 
@@ -27,17 +26,14 @@ if TYPE_CHECKING:
 
     from bleak.args.bluez import BlueZScannerArgs
     from bleak.backends.client import BaseBleakClient
-    from bleak.backends.device import BLEDevice
-    from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
+    from bleak.backends.scanner import BaseBleakScanner
 
     from drivers.base import Driver, Sink
+    from drivers.links.callers import Seen, Sighting
     from drivers.links.stack import AskPasskey, Stack
 
 _MOST_BUSY = 3
 """Connections refused in a row with InProgress, after which the stack is stuck (bleak #1603)."""
-
-_MOST_STRANGERS = 64
-"""Phones change their address every few minutes; the list must not grow with them."""
 
 
 class Quiet(Unavailable):
@@ -53,45 +49,6 @@ class Bound:
     device: str
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A device of our services that nobody has bound; `services` as in cards (`1810`)."""
-
-    address: str
-    name: str | None
-    services: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """Seconds: to connect or let go; without any advertisement; between two visits; shown.
-
-    `pair`: until a device that is to be paired calls; `look`: between two looks at the adapter.
-    """
-
-    connect: float = 20.0
-    stall: float = 300.0
-    rest: float = 1.0
-    longest_rest: float = 8.0
-    seen: float = 120.0
-    pair: float = 90.0
-    look: float = 5.0
-
-
-@dataclass(slots=True)
-class _Sighting:
-    device: BLEDevice
-    seen: Seen
-    at: float
-    companies: tuple[int, ...]
-
-
-@dataclass(slots=True)
-class _Rest:
-    until: float = 0.0
-    failures: int = 0
-
-
 class Radio:
     """Scans with one adapter and lets the driver of each bound device read it, one by one."""
 
@@ -105,7 +62,8 @@ class Radio:
         patience: Patience | None = None,
     ) -> None:
         self._stack = stack
-        self._bonding = Bonding(stack, bonds or Bonds())
+        bonds = bonds or Bonds()
+        self._bonding = Bonding(stack, bonds)
         self._wanted: Wanted | None = None
         self._running = False
         self._busy = 0
@@ -113,28 +71,13 @@ class Radio:
         self._client_backend = client_backend
         self._scanner_backend = scanner_backend
         self._patience = patience or Patience()
-        self._services = {
-            normalize_uuid_str(service): service
-            for card in cards()
-            if card.transport == "gatt"
-            for service in card.match.services
-        }
+        self._callers = Callers(self._patience, bonds.lost)
         self._bound: Mapping[str, Bound] = {}
-        self._strangers: dict[str, _Sighting] = {}
-        self._rests: dict[str, _Rest] = {}
-        self._called: asyncio.Queue[_Sighting] = asyncio.Queue()
-        self._heard_at = 0.0
 
     @property
     def seen(self) -> tuple[Seen, ...]:
         """Devices of our services in the air now that are not bound; never connected to."""
-        oldest = asyncio.get_running_loop().time() - self._patience.seen
-        self._strangers = {
-            address: each
-            for address, each in self._strangers.items()
-            if each.at >= oldest and address not in self._bound
-        }
-        return tuple(each.seen for each in self._strangers.values())
+        return self._callers.strangers
 
     async def run(self, bound: Mapping[str, Bound]) -> None:
         """Read the devices in `bound` (by address, upper case) until cancelled.
@@ -144,7 +87,7 @@ class Radio:
         whatever else a driver raises, such as an error of the store: then readings are in
         danger, and a device had better not be asked for more.
         """
-        self._bound = bound
+        self._bound = self._callers.bound = bound
         self._running = True
         try:
             await self._read()
@@ -171,6 +114,7 @@ class Radio:
         if self._wanted is not None:
             raise Unavailable("Bluetooth", "another device is being paired: wait for it")
         wanted = self._wanted = await begin(self._stack, address.upper(), ask)
+        self._callers.wanted = wanted.address
         try:
             async with asyncio.timeout(self._patience.pair):
                 await wanted.heard.wait()
@@ -178,7 +122,7 @@ class Radio:
         except TimeoutError:
             raise Unavailable(address, "it does not call: start its pairing first") from None
         finally:
-            self._wanted = None
+            self._wanted = self._callers.wanted = None
 
     async def _read(self) -> None:
         options: BlueZScannerArgs = {}
@@ -189,16 +133,15 @@ class Radio:
             # A crash of ours leaves devices connected, and those no longer call (bluez #89).
             await self._stack.let_go(tuple(self._bound))
             await self._bonding.settle()
-        scanner = BleakScanner(self._hear, backend=self._scanner_backend, bluez=options)
+        scanner = BleakScanner(self._callers.hear, backend=self._scanner_backend, bluez=options)
         for address, each in self._bound.items():
             self._await(address, each.sink)
         while True:
             sighting = await self._next(scanner)
-            address = sighting.seen.address
-            if self._wanted is not None and self._wanted.address == address:
+            if self._wanted is not None and self._wanted.address == sighting.address:
                 await self._pair(sighting, self._wanted)
             else:
-                await self._serve(sighting, self._bound[address])
+                await self._serve(sighting, self._bound[sighting.address])
 
     def _await(self, address: str, sink: Sink) -> None:
         """Say what a device is waited for to do: to call, or first of all to be paired."""
@@ -208,52 +151,26 @@ class Radio:
         else:
             sink.report("needs-pairing", remedy)
 
-    def _hear(self, device: BLEDevice, said: AdvertisementData) -> None:
-        now = asyncio.get_running_loop().time()
-        self._heard_at = now
-        said_of = {normalize_uuid_str(uuid) for uuid in said.service_uuids}
-        services = tuple(short for uuid, short in self._services.items() if uuid in said_of)
-        seen = Seen(device.address.upper(), said.local_name or device.name, services)
-        sighting = _Sighting(device, seen, now, tuple(said.manufacturer_data))
-        if self._wanted is not None and self._wanted.address == seen.address:
-            self._called.put_nowait(sighting)
-        elif seen.address in self._bound:
-            if self._bonding.needs_person(seen.address) is not None:
-                return
-            rest = self._rests.get(seen.address)
-            if rest is None or now >= rest.until:
-                self._called.put_nowait(sighting)
-        elif services:
-            self._strangers.pop(seen.address, None)
-            self._strangers[seen.address] = sighting
-            if len(self._strangers) > _MOST_STRANGERS:
-                del self._strangers[next(iter(self._strangers))]
-
-    async def _next(self, scanner: BleakScanner) -> _Sighting:
+    async def _next(self, scanner: BleakScanner) -> Sighting:
         """Scan until a bound device calls; a silent stall of the stack restarts the scan."""
         quiet = 0
         while quiet < 2 or self._stack is None:  # noqa: PLR2004 - the scan is restarted once
-            # Whoever called before this scan may have fallen silent: connecting would hang.
-            self._called = asyncio.Queue()
-            self._heard_at = asyncio.get_running_loop().time()
+            self._callers.listen_anew()
             async with scanning(scanner, self._patience.connect):
                 sighting = await self._call()
-            if sighting is not None and self._is_ours(sighting.seen.address):
+            if sighting is not None and self._callers.answers(sighting.address):
                 return sighting
             quiet = quiet + 1 if sighting is None else 0
         raise Quiet("Bluetooth", "nobody at all is heard")
 
-    def _is_ours(self, address: str) -> bool:
-        wanted = self._wanted is not None and self._wanted.address == address
-        return wanted or address in self._bound
-
-    async def _call(self) -> _Sighting | None:
+    async def _call(self) -> Sighting | None:
         loop = asyncio.get_running_loop()
-        while (silent_at := self._heard_at + self._patience.stall) > loop.time():
+        stall = self._patience.stall
+        while (silent_at := self._callers.silent_since + stall) > loop.time():
             look_at = min(silent_at, loop.time() + self._patience.look)
             try:
                 async with asyncio.timeout_at(look_at):
-                    return await self._called.get()
+                    return await self._callers.next()
             except TimeoutError:
                 await self._look_for_adapter()
         return None
@@ -263,8 +180,8 @@ class Radio:
         if self._stack is not None and await self._stack.adapter() != self._adapter:
             raise Unavailable("Bluetooth", "the adapter was unplugged or has another number now")
 
-    async def _serve(self, sighting: _Sighting, bound: Bound) -> None:
-        address = sighting.seen.address
+    async def _serve(self, sighting: Sighting, bound: Bound) -> None:
+        address = sighting.address
         mending = self._bonding.mending(address)
         link = self._link(sighting, pair=mending)
         try:
@@ -280,7 +197,7 @@ class Radio:
             raise
         finally:
             await link.close()
-        self._let_rest(address, failed=link.frames == 0)
+        self._callers.let_rest(address, failed=link.frames == 0)
         await self._learn(address, link, bound.sink)
 
     async def _learn(self, address: str, link: BleakLink, sink: Sink) -> None:
@@ -301,7 +218,7 @@ class Radio:
             self._busy = 0
             raise Unavailable("Bluetooth", "the adapter stays busy and connects to nobody")
 
-    async def _pair(self, sighting: _Sighting, wanted: Wanted) -> None:
+    async def _pair(self, sighting: Sighting, wanted: Wanted) -> None:
         stack = self._stack
         if stack is None:
             return
@@ -316,11 +233,13 @@ class Radio:
         else:
             await link.close()
             self._bonding.worked(wanted.address)
+            if wanted.address in self._bound:
+                self._bound[wanted.address].sink.report("waiting")
             wanted.end()
         finally:
             await link.close()
 
-    def _link(self, sighting: _Sighting, *, pair: bool) -> BleakLink:
+    def _link(self, sighting: Sighting, *, pair: bool) -> BleakLink:
         device, name = sighting.device, sighting.seen.name
         return BleakLink(
             device,
@@ -330,12 +249,6 @@ class Radio:
             pair=pair,
             companies=sighting.companies,
         )
-
-    def _let_rest(self, address: str, *, failed: bool) -> None:
-        rest = self._rests.setdefault(address, _Rest())
-        rest.failures = rest.failures + 1 if failed else 0
-        pause = min(self._patience.rest * 2**rest.failures, self._patience.longest_rest)
-        rest.until = asyncio.get_running_loop().time() + pause
 
 
 async def _reported(sink: Sink, work: Coroutine[None, None, None]) -> bool:

@@ -17,6 +17,7 @@ from agent.store.store import Store
 from drivers.card import build
 from drivers.ladder import Ladder, Rung, Step
 from drivers.links import bluez, gatt
+from drivers.links.callers import Patience
 from drivers.links.gatt import Bound
 from tests.contract.sinks import MemorySink
 from tests.drivers.private_bus import CUFF, World, private_bus, small_bluez
@@ -125,7 +126,7 @@ async def test_cuff_left_connected_by_a_crash_is_let_go_at_start(
 async def test_adapter_that_returns_under_another_number_is_scanned_with_again(
     store: Store, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gatt, "Patience", partial(gatt.Patience, look=0.02))
+    monkeypatch.setattr(gatt, "Patience", partial(Patience, look=0.02))
     plugged, sink = stuck_air(store, Board())
     run = asyncio.create_task(plugged.run())
     try:

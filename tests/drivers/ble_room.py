@@ -13,7 +13,8 @@ from drivers.card import card
 from drivers.gatt_session import GattDriver, Limits
 from drivers.lab.gatt_peripheral import CUFF, GattPeripheral, Model
 from drivers.lab.radio import Ether, adapter
-from drivers.links.gatt import Bound, Patience, Radio
+from drivers.links.callers import Patience
+from drivers.links.gatt import Bound, Radio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sized

@@ -14,7 +14,8 @@ from drivers.card import build
 from drivers.errors import Unavailable
 from drivers.lab.gatt_peripheral import CUFF, GattPeripheral
 from drivers.lab.radio import Ether, adapter, open_adapter
-from drivers.links.gatt import Bound, Patience, Radio
+from drivers.links.callers import Patience
+from drivers.links.gatt import Bound, Radio
 from tests.contract.sinks import MemorySink
 from tests.drivers.ble_room import CUFF_ADDRESS, FRAMES, until
 

@@ -13,7 +13,8 @@ from bleak import BleakClient, BleakScanner
 
 from drivers.card import build
 from drivers.lab.gatt_peripheral import CUFF, THERMOMETER, Ending, Identity, Model
-from drivers.links.gatt import Bound, Patience, Seen
+from drivers.links.callers import Callers, Patience, Seen
+from drivers.links.gatt import Bound
 from drivers.thermometer import simulator as thermometer
 from tests.contract.sinks import MemorySink
 from tests.drivers.ble_room import (
@@ -193,13 +194,13 @@ async def test_device_with_nothing_to_say_is_left_to_rest(room: Room) -> None:
     assert mute.visits == 1
 
 
-async def test_rest_grows_with_every_failure_and_ends_with_success(room: Room) -> None:
-    radio = room.radio(Patience(rest=100, longest_rest=700))
+async def test_rest_grows_with_every_failure_and_ends_with_success() -> None:
+    callers = Callers(Patience(rest=100, longest_rest=700), ())
     now = asyncio.get_running_loop().time()
     rests = []
     for failed in (True, True, True, True, False, True):
-        radio._let_rest(CUFF_ADDRESS, failed=failed)
-        rests.append(round(radio._rests[CUFF_ADDRESS].until - now, -2))
+        callers.let_rest(CUFF_ADDRESS, failed=failed)
+        rests.append(round(callers._rests[CUFF_ADDRESS].until - now, -2))
     assert rests == [200, 400, 700, 700, 100, 200]
 
 

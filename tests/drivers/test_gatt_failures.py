@@ -15,7 +15,8 @@ from bleak.exc import (
 
 from drivers.errors import Unavailable
 from drivers.lab.gatt_peripheral import CUFF, Ending
-from drivers.links.gatt import Patience, Radio
+from drivers.links.callers import Patience
+from drivers.links.gatt import Radio
 from tests.contract.sinks import DiskFull, MemorySink
 from tests.drivers.ble_room import (
     BRIEF,

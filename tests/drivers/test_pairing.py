@@ -15,7 +15,8 @@ from drivers.bonds import Bonds
 from drivers.errors import Unavailable
 from drivers.lab.gatt_peripheral import CUFF, Security
 from drivers.lab.pairing import LabStack, lab_stack
-from drivers.links.gatt import Bound, Patience
+from drivers.links.callers import Patience
+from drivers.links.gatt import Bound
 from drivers.links.gatt_link import BleakLink
 from drivers.links.stack import NeedsPairing
 from tests.contract.sinks import MemorySink
@@ -94,6 +95,7 @@ async def test_device_that_demands_a_bond_is_read_after_a_person_has_paired_it(
         assert sink.recorded == []
         assert not await stack.bonded(CUFF_ADDRESS)
         await paired(room, radio, device, nobody)
+        assert sink.reports[-1] == ("waiting", "")
         assert await stack.bonded(CUFF_ADDRESS)
         for count in (1, 2, 3):
             await device.measure(FRAMES[count])
