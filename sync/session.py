@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sync.allowance import Allowance
 from sync.answer import speaks_of
 from sync.comparing import Comparing
-from sync.contract.batch import encode_batch
 from sync.contract.chunk import encode_chunk
-from sync.contract.digest import decode_answer
-from sync.contract.envelope import ENVELOPE_SIZE, key_id
-from sync.contract.errors import ContractFault
+from sync.contract.digest import Answer
+from sync.contract.envelope import key_id
 from sync.contract.hello import encode_hello
-from sync.contract.receipt import REFUSED_MAX, Receipt, decode_receipt
+from sync.contract.receipt import REFUSED_MAX, Receipt
 from sync.gate import Gate
+from sync.greeting import Greeting
+from sync.hearing import Unheard, hear
 from sync.lane import Ignored, RestoredCopy, Settled, Why
-from sync.outbox import BatchParcel, Inbound, Link, LinkLost, Outbox, Parcel
+from sync.outbox import BatchParcel, Link, LinkLost, Outbox, Parcel
 from sync.pace import WINDOW_MAX, Pace
+from sync.packing import Packing
 from sync.plan import BULK, FRONT, PRESSING, Plan
 
 if TYPE_CHECKING:
@@ -34,67 +34,19 @@ if TYPE_CHECKING:
 
     from sync.comparing import Books
     from sync.contract.envelope import SigningKey
-    from sync.contract.hello import Hello
     from sync.contract.ranges import Range
     from sync.contract.receipt import Refusal
+    from sync.uplink_state import UplinkState
 
-BATCH_BUDGET = 192 << 10
-"""Bytes of record lines in one batch, before compression."""
 ANSWER_TIMEOUT = 30.0
 GREETING_TIMEOUT = 30.0
 UNANSWERED_MAX = 3
 """Deliveries in a row without an answer before the link is given up for a new one."""
 EXPRESS = (FRONT, PRESSING)
 """Who carries the front, and what: a request never waits for the receipt of what is merely new."""
-_HEADER_ROOM = 8 << 10
-"""What a batch may have beside its lines: header, newlines, what zstd adds to noise."""
 _CHUNK_HEAD = 52
-_PACKED = 0.4
-"""What a batch weighs packed, for each byte of its lines, before any was measured."""
-_WEIGHED_MIN = 8 << 10
-"""Bytes of lines below which a batch says nothing of how well others can be packed."""
 _PUBLISH_ROOM = 64
 """Topic and header of a message, roughly: they count against the cap as well."""
-
-
-@dataclass(slots=True)
-class UplinkState:
-    """How the uplink is, for `status`; words for people, no patient value."""
-
-    state: str = "waiting"
-    detail: str = ""
-    since: float = 0.0
-    connections: int = 0
-    last_receipt: float | None = None
-    ignored: dict[str, int] = field(default_factory=dict)
-
-    def show(self, state: str, detail: str = "") -> None:
-        """Say what the uplink does from now on."""
-        self.state, self.detail = state, detail
-        self.since = asyncio.get_running_loop().time()
-
-    def ignore(self, why: str) -> None:
-        """Count a receipt that changed nothing."""
-        self.ignored[why] = self.ignored.get(why, 0) + 1
-
-
-class _Greeting:
-    """A hello, and the lanes of which no answer to it has come yet."""
-
-    def __init__(self, hello: Hello) -> None:
-        self.session = hello.session
-        self.unit = hello.unit
-        self._awaited = {(offer.epoch, offer.lane) for offer in hello.lanes}
-
-    @property
-    def answered(self) -> bool:
-        """Whether every lane has been answered."""
-        return not self._awaited
-
-    def hear(self, receipt: Receipt) -> None:
-        """Take note of an answer."""
-        if receipt.answers == self.session:
-            self._awaited.discard((receipt.epoch, receipt.lane))
 
 
 class Session:
@@ -122,9 +74,9 @@ class Session:
         # The front never queues for room at the broker behind bulk.
         self._pace = Pace(ceiling=max(1, min(WINDOW_MAX, link.room - len(EXPRESS))))
         self._gate = Gate(self._pace, self._plan)
-        self._packed = _PACKED
+        self._packing = Packing(link.packet_max, key)
         self._waiting: dict[asyncio.Future[None], Parcel] = {}
-        self._greeting: _Greeting | None = None
+        self._greeting: Greeting | None = None
         self._answered = asyncio.Event()
         self._silence = "the broker answers, but no centre behind it does"
         self._unanswered = 0
@@ -132,7 +84,6 @@ class Session:
         self._curious = False
         self._doubtful = False
         self._refused: dict[tuple[str, str], tuple[Refusal, ...]] = {}
-        self._budget = max(1, min(BATCH_BUDGET, link.packet_max - ENVELOPE_SIZE - _HEADER_ROOM))
         self.greeted: float | None = None
 
     async def run(self) -> None:
@@ -170,7 +121,7 @@ class Session:
     async def _say_hello(self) -> None:
         """Only answers to the newest hello prove anything: one said again begins anew."""
         hello = await self._outbox.hello(str(uuid.uuid4()))
-        self._greeting = _Greeting(hello)
+        self._greeting = Greeting(hello)
         await self._say("up/hello", encode_hello(hello, self._key))
 
     async def _say(self, channel: str, frame: bytes) -> None:
@@ -218,16 +169,13 @@ class Session:
 
     def _lines_max(self) -> int:
         """Bytes of lines that will weigh about as much as a chunk, packed."""
-        return max(1, min(self._budget, int(self._pace.chunk_size / self._packed)))
+        return self._packing.lines_max(self._pace.chunk_size)
 
     async def _pack(self, parcel: BatchParcel) -> bytes | None:
         """The batch as a frame; None where it is larger than the broker takes."""
         place = parcel.place
-        frame = encode_batch(parcel.batch, self._key)
-        lines = sum(map(len, parcel.batch.lines))
-        self._plan.correct(place, len(frame) - lines)
-        if lines >= _WEIGHED_MIN:
-            self._packed = len(frame) / lines
+        frame = self._packing.pack(parcel.batch)
+        self._plan.correct(place, len(frame) - sum(map(len, parcel.batch.lines)))
         if len(frame) <= self._link.packet_max:
             return frame
         self._plan.arrive(place)
@@ -267,38 +215,17 @@ class Session:
     async def _listen(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             inbound = await self._link.receive()
-            if inbound.channel == "down/receipt":
-                await self._receive(inbound)
+            unit = self._greeting.unit if self._greeting else None
+            heard = hear(inbound, unit, self._centre)
+            if isinstance(heard, Receipt):
+                await self._settle(heard)
                 if self._doubtful:
                     self._begin_comparing(tasks)
-            if inbound.channel == "down/digest":
-                await self._receive_answer(inbound)
-
-    async def _receive(self, inbound: Inbound) -> None:
-        if inbound.retained:
-            await self._refuse("receipt", "retained", "a retained receipt was ignored")
-            return
-        try:
-            receipt = decode_receipt(inbound.payload, self._centre.get)
-        except ContractFault as fault:
-            words = f"a receipt was ignored: {fault.reason}"
-            await self._refuse("receipt", fault.code, words)
-            return
-        await self._settle(receipt)
-
-    async def _receive_answer(self, inbound: Inbound) -> None:
-        if inbound.retained:
-            await self._refuse("answer", "retained", "a retained answer was ignored")
-            return
-        try:
-            answer = decode_answer(inbound.payload, self._centre.get)
-        except ContractFault as fault:
-            await self._refuse("answer", fault.code, f"an answer was ignored: {fault.reason}")
-            return
-        if self._greeting and answer.unit != self._greeting.unit:
-            await self._refuse("answer", "another-unit", "an answer for another unit was ignored")
-        elif self._comparing:
-            self._comparing.hear(answer)
+            elif isinstance(heard, Answer) and self._comparing:
+                self._comparing.hear(heard)
+            elif isinstance(heard, Unheard):
+                self._state.ignore(heard.code)
+                await self._outbox.alarm(f"{heard.what}-{heard.code}", heard.detail)
 
     async def _settle(self, receipt: Receipt) -> None:
         verdict = await self._outbox.settle(receipt)
@@ -363,7 +290,3 @@ class Session:
                 "a record is too large for the broker, or the centre does not take it: "
                 "it is kept here and tried again on every connection",
             )
-
-    async def _refuse(self, what: str, code: str, detail: str) -> None:
-        self._state.ignore(code)
-        await self._outbox.alarm(f"{what}-{code}", detail)

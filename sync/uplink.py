@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from sync.allowance import Allowance
 from sync.backoff import Backoff
 from sync.outbox import Link, LinkLost, LinkRefused, Outbox, TakenOver
-from sync.session import Session, UplinkState
+from sync.session import Session
+from sync.uplink_state import UplinkState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

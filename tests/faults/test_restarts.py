@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-import sync.session as sessions
+from sync import packing
 from tests.sync.ledger_link import LedgerLink, session
 from tests.sync.rig import conserved, place, until
 
@@ -21,7 +21,7 @@ async def test_t27_a_hundred_restarts_in_mid_drain_repeat_less_than_a_tenth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T27: what arrived is known by the answer to the hello, though its receipt was cut off."""
-    monkeypatch.setattr(sessions, "BATCH_BUDGET", 12_000)
+    monkeypatch.setattr(packing, "BATCH_BUDGET", 12_000)
     chance = random.Random(27)
     with place(tmp_path) as here, here.centre.ledger() as ledger:
         await here.unit.record_many(RECORDS)

@@ -19,7 +19,8 @@ from agent.clock import Stamp
 from agent.errors import StoreError
 from agent.store.figures import figures
 from sync.outbox import Inbound
-from sync.session import Session, UplinkState
+from sync.session import Session
+from sync.uplink_state import UplinkState
 from tests.faults.disk import VolatileDisk
 from tests.faults.feed import take_reading, written
 from tests.faults.power import told

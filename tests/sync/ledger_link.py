@@ -16,7 +16,8 @@ from sync.contract.digest import Answer, encode_answer
 from sync.contract.envelope import key_id
 from sync.contract.receipt import Receipt, encode_receipt
 from sync.outbox import Inbound, LinkLost
-from sync.session import Session, UplinkState
+from sync.session import Session
+from sync.uplink_state import UplinkState
 
 from .rig import ROOT, Centre, Unit, until
 

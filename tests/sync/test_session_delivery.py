@@ -10,9 +10,11 @@ import msgspec
 import pytest
 
 from central import backup
+from sync import packing
 from sync import session as sessions
 from sync.contract.chunk import decode_chunk
-from sync.session import Session, UplinkState
+from sync.session import Session
+from sync.uplink_state import UplinkState
 
 from .ledger_link import LedgerLink, connected, ending, session
 from .rig import UNIT, Centre, Place, conserved, until
@@ -180,7 +182,7 @@ async def test_links_lost_in_mid_drain_repeat_what_was_under_way_and_no_more(
     here: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T27: many connections, each cut after a few receipts, cost little more than one."""
-    monkeypatch.setattr(sessions, "BATCH_BUDGET", 12_000)
+    monkeypatch.setattr(packing, "BATCH_BUDGET", 12_000)
     await here.unit.record_many(400)
     sent = cuts = largest = 0
     with here.centre.ledger() as ledger:

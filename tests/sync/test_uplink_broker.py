@@ -17,7 +17,7 @@ from central import backoff as central_backoff
 from sync import backoff, session, uplink
 from sync.mqtt import MqttLink
 from sync.outbox import LinkLost, LinkRefused, TakenOver
-from sync.session import BATCH_BUDGET
+from sync.packing import BATCH_BUDGET
 
 from .ledger_link import LedgerLink
 from .relay import PINGRESP, PUBACK, PUBLISH, Packet, Relay, Way
