@@ -12,7 +12,10 @@ from sync.contract.fields import GENESIS, LANES
 from sync.contract.ranges import covers, total
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.store.connection import Connection
+    from sync.lane import LaneState
 
 _AT_ONCE = 1000
 """Records that are in memory at once while a log forks."""
@@ -31,8 +34,16 @@ def bear(connection: Connection) -> str:
     return epoch
 
 
-def fork(connection: Connection, destination: str, reason: str, centre: str | None) -> str:
+def fork(
+    connection: Connection,
+    destination: str,
+    reason: str,
+    centre: str | None,
+    go_on: Callable[[], None] = lambda: None,
+) -> str:
     """Close the present epoch and go on in a new one, in the writer's transaction.
+
+    A long backlog takes long: `go_on` is called after every thousand records.
 
     What nothing proves to be at the centre is logged anew, in order and byte for byte: there the
     same record id with the same bytes is the same record. The old chain's values stay as anchors.
@@ -46,7 +57,9 @@ def fork(connection: Connection, destination: str, reason: str, centre: str | No
     for (lane,) in connection.execute(
         "SELECT lane FROM lane WHERE epoch = ? ORDER BY lane", (old,)
     ).fetchall():
-        _move(connection, destination, lane, (old, new), centre)
+        state = settling.load(connection, destination, old, lane)
+        if state is not None:
+            _move(connection, state, new, centre, go_on)
     connection.execute(
         "UPDATE epoch SET closed = ?, reason = ? WHERE epoch = ?",
         (utc_text(now().wall), reason, old),
@@ -85,12 +98,13 @@ def is_closed(connection: Connection, epoch: str) -> bool:
 
 
 def _move(
-    connection: Connection, destination: str, lane: str, way: tuple[str, str], centre: str | None
+    connection: Connection,
+    state: LaneState,
+    new: str,
+    centre: str | None,
+    go_on: Callable[[], None],
 ) -> None:
-    old, new = way
-    state = settling.load(connection, destination, old, lane)
-    if state is None:
-        return
+    old, lane = state.epoch, state.lane
     here = state.central_epoch == centre
     head, seq, moved = GENESIS, 0, total(state.pending) if here else 0
     for start in range(state.through + 1 if here else 1, state.last + 1, _AT_ONCE):
@@ -104,6 +118,7 @@ def _move(
             )
             head = after
             moved += not (here and covers(state.pending, before, before))
+        go_on()
     connection.execute(
         "UPDATE lane SET last = ?, head = ? WHERE epoch = ? AND lane = ?", (seq, head, new, lane)
     )

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.store import backlog, holes, settling
+from agent.store import backlog, holes, receipts, settling
 from agent.store.connection import translating
 from agent.store.kept import owed
 from sync.contract.chunk import Chunk
@@ -116,13 +116,13 @@ class StoreOutbox:
             await woken.wait()
 
     async def settle(self, receipt: Receipt) -> Verdict:
-        """Apply a verified receipt in one transaction."""
+        """Apply a verified receipt; see `receipts.settle`."""
         asked = self._asked
-        verdict = await self._writer.write(
-            lambda connection: settling.apply(
-                connection, self._destination, self._unit, receipt, asked=asked
-            )
-        )
+
+        def weigh(connection: Connection) -> Verdict:
+            return settling.apply(connection, self._destination, self._unit, receipt, asked=asked)
+
+        verdict = await receipts.settle(self._writer, self._destination, receipt, weigh)
         self.wake()
         return verdict
 

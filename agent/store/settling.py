@@ -14,7 +14,6 @@ from sync.lane import (
     Ignored,
     LaneState,
     Question,
-    RestoredCopy,
     Settled,
     Verdict,
     Why,
@@ -24,7 +23,7 @@ from sync.lane import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from agent.store.connection import Connection
     from sync.contract.receipt import Held, Receipt
@@ -35,7 +34,8 @@ def apply(
 ) -> Verdict:
     """Weigh a verified receipt and write down what it settles, all or nothing.
 
-    `asked` is the newest hello of the link.
+    `asked` is the newest hello of the link. Where the verdict is RestoredCopy nothing is written,
+    and `begin_anew` is to follow.
     """
     questions = (asked, carried_question(connection, destination))
     answering = receipt.answers == asked.session
@@ -60,6 +60,20 @@ def apply_carried(connection: Connection, destination: str, unit: str, receipt: 
     if isinstance(verdict, Ignored) and verdict.why in _NEVER:
         alarm(connection, f"receipt-{verdict.why}", _WORDS[verdict.why])
     return verdict
+
+
+def begin_anew(
+    connection: Connection, destination: str, receipt: Receipt, go_on: Callable[[], None]
+) -> None:
+    """Begin a new epoch, as a receipt of another life asks for, unless that was done already.
+
+    As long as everything that is pending takes; `go_on` is called meanwhile.
+    """
+    if epochs.is_closed(connection, receipt.epoch):
+        return
+    reason = "the centre knows another life of this unit"
+    epochs.fork(connection, destination, reason, receipt.central_epoch, go_on)
+    alarm(connection, "restored-copy", _RESTORED)
 
 
 def present(connection: Connection, destination: str) -> str | None:
@@ -106,10 +120,6 @@ def _weigh(
         fresh=proves(receipt, believed, asked),
         answering=answering,
     )
-    if isinstance(verdict, RestoredCopy):
-        reason = "the centre knows another life of this unit"
-        epochs.fork(connection, destination, reason, receipt.central_epoch)
-        alarm(connection, "restored-copy", _RESTORED)
     if isinstance(verdict, Settled):
         _follow_epoch(connection, destination, receipt.central_epoch)
         _save(connection, destination, verdict)

@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from agent.damage import opening, salvage, witness
 from agent.errors import Conflict, StoreBroken, StoreBusy, StoreFull
-from agent.store import epochs, frames, log, schema, settling
+from agent.store import epochs, frames, log, receipts, schema, settling
 from agent.store.connection import FULL, Connection, open_reader, open_writer
 from agent.store.keys import sync_folder
 from agent.store.outbox import StoreOutbox
@@ -110,9 +110,12 @@ class Store:
         return stored
 
     async def settle_carried(self, destination: str, receipt: Receipt) -> Verdict:
-        """Apply a verified receipt that came in a file, in one transaction."""
-        verdict = await self.writer.write(
-            lambda connection: settling.apply_carried(connection, destination, self.unit, receipt)
+        """Apply a verified receipt that came in a file; see `receipts.settle`."""
+        verdict = await receipts.settle(
+            self.writer,
+            destination,
+            receipt,
+            lambda connection: settling.apply_carried(connection, destination, self.unit, receipt),
         )
         self.wake()
         return verdict

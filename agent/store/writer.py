@@ -2,15 +2,19 @@
 
 Everything that was queued goes into one transaction, each job behind its own savepoint; a
 caller hears of success after the COMMIT that fsynced, and of nothing else. Work that can wait
-(retention) stands behind: it runs alone, one job at a time, when nobody else wants anything.
+(retention) stands behind: it runs alone, one job at a time, when nobody else wants anything. Work
+that is long and can't be cut (a fork of the log) runs alone as well, and without a savepoint, for
+which SQLite would keep every page that it changes in memory.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlcipher3 import dbapi2 as sqlite
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Job = tuple["Callable[[Connection], Any]", "Future[Any]"]
 GROUP_MAX = 256
+_LOOK = 1.0
+"""Seconds between two looks at whether a long job goes on."""
 _CALLERS = (sqlite.IntegrityError, sqlite.ProgrammingError)
 
 
@@ -37,6 +43,8 @@ class Writer:
         self._connection = connection
         self._jobs: deque[Job] = deque()
         self._behind: deque[Job] = deque()
+        self._alone: deque[Job] = deque()
+        self._moved = 0.0
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="store-writer")
         self._closed = False
@@ -63,6 +71,17 @@ class Writer:
         """
         return await asyncio.wrap_future(self._queue(self._behind, job))
 
+    async def write_alone(self, job: Callable[[Connection], T]) -> T:
+        """Run a long job in a transaction of its own, before the others, who wait; as `write`.
+
+        It calls `go_on` again and again, so that nobody takes the thread for stuck.
+        """
+        return await asyncio.wrap_future(self._queue(self._alone, job))
+
+    def go_on(self) -> None:
+        """A long job says that it has come further."""
+        self._moved = time.monotonic()
+
     async def fold(self) -> None:
         """Fold the write-ahead log into the file once nobody waits: only then does that shrink."""
         await asyncio.wrap_future(self._queue(self._behind, fold))
@@ -77,8 +96,16 @@ class Writer:
         return self._queue(self._jobs, job)
 
     async def answer(self) -> None:
-        """Return once the thread has answered: the watchdog's question."""
-        await self.write(lambda connection: connection.execute("SELECT 1").fetchone())
+        """Return once the thread has answered, or a long job gone on: the watchdog's question."""
+        asked = time.monotonic()
+        answer = self.submit(lambda connection: connection.execute("SELECT 1").fetchone())
+        waiting = asyncio.wrap_future(answer)
+        while self._moved < asked and not waiting.done():
+            await asyncio.wait({waiting}, timeout=_LOOK)
+        if waiting.done():
+            waiting.result()
+        else:
+            waiting.cancel()
 
     def close(self) -> None:
         """Finish what is queued and end the thread; the connection is closed."""
@@ -98,21 +125,24 @@ class Writer:
         return future
 
     def _run(self) -> None:
-        while self.broken is None and (group := self._group()):
-            if group[0][0] is fold:
-                self._fold(group)
-            else:
-                self._commit(group)
+        while self.broken is None and (task := self._next()):
+            task()
         self._refuse_rest()
         self._connection.close()
 
-    def _group(self) -> list[Job]:
-        """Wait for a job, and take with it all that is queued by then; empty: it is the end."""
+    def _next(self) -> Callable[[], None] | None:
+        """Wait for a job, and take with it all that can go with it; None: it is the end."""
         with self._news:
-            self._news.wait_for(lambda: self._jobs or self._behind or self._closed)
+            self._news.wait_for(lambda: self._alone or self._jobs or self._behind or self._closed)
+            if self._alone:
+                return partial(self._commit_alone, self._alone.popleft())
             if self._jobs:
-                return [self._jobs.popleft() for _ in range(min(len(self._jobs), GROUP_MAX))]
-            return [] if self._closed else [self._behind.popleft()]
+                most = min(len(self._jobs), GROUP_MAX)
+                return partial(self._commit, [self._jobs.popleft() for _ in range(most)])
+            if self._closed:
+                return None
+            job = self._behind.popleft()
+            return partial(self._fold if job[0] is fold else self._commit, [job])
 
     def _commit(self, group: list[Job]) -> None:
         done: list[tuple[Future[Any], Any]] = []
@@ -126,6 +156,22 @@ class Writer:
             self._undo(group, translate(error))
             return
         for future, result in done:
+            future.set_result(result)
+
+    def _commit_alone(self, job: Job) -> None:
+        work, future = job
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            result = work(self._connection)
+            self._connection.execute("COMMIT")
+        except sqlite.Error as error:
+            self._undo([job], translate(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
+            self._connection.execute("ROLLBACK")
+            future.set_exception(error)
+        else:
             future.set_result(result)
 
     def _fold(self, group: list[Job]) -> None:
@@ -168,6 +214,6 @@ class Writer:
                 future.set_exception(error)
 
     def _refuse_rest(self) -> None:
-        for _, future in (*self._jobs, *self._behind):
+        for _, future in (*self._alone, *self._jobs, *self._behind):
             if future.set_running_or_notify_cancel():
                 future.set_exception(self.broken or StoreClosed("the store is closed"))

@@ -98,6 +98,44 @@ async def test_restored_copy_begins_a_new_epoch_and_loses_nothing(tmp_path: Path
         copy.close()
 
 
+async def test_long_backlog_is_logged_anew_without_a_savepoint_and_shows_that_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else 6,000 records took longer than the watchdog waits, and a million all memory."""
+    monkeypatch.setattr(epochs, "_AT_ONCE", 10)
+    centre = ModelCentre(UNIT)
+    original = open_store(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=shutil.ignore_patterns("lock"))
+    await original.record(capture(b"original"))
+    await drain(original.outbox("centre"), centre)
+    original.close()
+
+    copy = open_store(tmp_path / "b")
+    try:
+        outbox = copy.outbox("centre")
+        await copy.record_all([capture(b"copy %d" % n) for n in range(95)])
+        said: list[str] = []
+        went_on: list[float] = []
+        copy.writer._connection.set_trace_callback(said.append)
+        monkeypatch.setattr(copy.writer, "go_on", lambda: went_on.append(len(said)))
+        verdicts = [
+            await outbox.settle(each)
+            for each in centre.greet(await outbox.hello(str(uuid.uuid4())))
+        ]
+        copy.writer._connection.set_trace_callback(None)
+        assert RestoredCopy() in verdicts
+        moving = [number for number, each in enumerate(said) if "UPDATE record SET" in each]
+        assert len(moving) == 95
+        assert not any("SAVEPOINT" in each for each in said[moving[0] : moving[-1]])
+        begin = max(n for n, each in enumerate(said[: moving[0]]) if each.startswith("BEGIN"))
+        assert not any("SAVEPOINT" in each for each in said[begin : moving[0]])
+        assert len(went_on) >= 10
+        await drain(outbox, centre)
+        assert figures(copy.reader, "centre")["pending"] == 0
+    finally:
+        copy.close()
+
+
 async def test_receipt_of_a_closed_epoch_is_ignored_silently(tmp_path: Path) -> None:
     centre = ModelCentre(UNIT)
     store = open_store(tmp_path / "a")

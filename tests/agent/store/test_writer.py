@@ -1,16 +1,19 @@
-"""What stands behind: it runs alone, after whoever waits, and holds nobody up."""
+"""What stands behind holds nobody up, and what takes long is neither stuck nor in memory."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlcipher3 import dbapi2 as sqlite
 
-from agent.errors import StoreClosed
+from agent.errors import StoreClosed, StoreError
+from agent.store import writer
 from agent.store.connection import FILE, open_reader
 from agent.store.keys import load_key
 
@@ -108,3 +111,63 @@ async def test_fold_shortens_the_log_and_waits_for_no_reader(store: Store) -> No
         cursor.close()
     await store.writer.fold()
     assert log.stat().st_size == 0
+
+
+async def test_long_job_runs_before_the_others_and_keeps_no_savepoint(store: Store) -> None:
+    """For a savepoint SQLite keeps every page that is changed in memory, and looks through them."""
+    order: list[str] = []
+
+    def job(connection: Connection) -> str:
+        order.append("long")
+        with pytest.raises(sqlite.OperationalError, match="no such savepoint"):
+            connection.execute("RELEASE job")
+        return "done"
+
+    held = Held(store)
+    saving = asyncio.ensure_future(store.writer.write(lambda _: order.append("save")))
+    working = asyncio.ensure_future(store.writer.write_alone(job))
+    await asyncio.sleep(0)
+    held.let_go()
+    assert await working == "done"
+    await saving
+    assert order == ["long", "save"]
+
+
+@pytest.mark.parametrize("fault", [ValueError("its own"), sqlite.OperationalError("disk is full")])
+async def test_long_job_that_fails_changes_nothing_and_the_next_is_heard(
+    store: Store, fault: Exception
+) -> None:
+    await store.record(capture(b"one"))
+
+    def job(connection: Connection) -> None:
+        connection.execute("DELETE FROM tray")
+        connection.execute("DELETE FROM record")
+        raise fault
+
+    with pytest.raises((type(fault), StoreError)):
+        await store.writer.write_alone(job)
+    assert (await store.record(capture(b"two"))).new
+    assert store.reader.execute("SELECT count(*) FROM record").fetchone() == (2,)
+
+
+async def test_long_job_that_goes_on_is_an_answer_and_one_that_hangs_is_none(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_LOOK", 0.01)
+    hangs, ends = threading.Event(), threading.Event()
+
+    def job(_: Connection) -> None:
+        while not hangs.is_set():
+            store.writer.go_on()
+            time.sleep(0.001)
+        assert ends.wait(10)
+
+    working = asyncio.ensure_future(store.writer.write_alone(job))
+    await asyncio.wait_for(store.writer.answer(), 10)
+    hangs.set()
+    await asyncio.sleep(0.05)
+    answer = asyncio.ensure_future(store.writer.answer())
+    await asyncio.sleep(0.1)
+    assert not answer.done()
+    ends.set()
+    await asyncio.gather(working, answer)
