@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import bench.__main__ as all_of_them
-from bench import backlog, connections, offline, saving, starting, table
+from bench import backlog, connections, forking, offline, saving, starting, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,7 @@ def test_every_measurement_is_found_and_an_unknown_one_is_named(
     [
         (lambda: starting.main((0, 200)), 2),
         (lambda: connections.main(10), 6),
+        (lambda: forking.main((200,)), 1),
         (lambda: offline.main(1), 1),
     ],
 )
