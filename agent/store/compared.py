@@ -34,9 +34,9 @@ def page(
 ) -> tuple[Compared, ...]:
     """What is settled of a span, cut by day, as many stretches as one question takes."""
     ranges = clip(_settled(sql, destination, epoch, lane), *span)
-    if epochs.is_closed(sql, epoch):
-        ranges = _standing(ranges, sql, epoch, lane)
-    return tuple(_stretches(sql, epoch, lane, _cut(ranges))[:STRETCHES_MAX])
+    closed = epochs.is_closed(sql, epoch)
+    spans = _standing(ranges, sql, epoch, lane) if closed else _cut(ranges)
+    return tuple(_stretches(sql, epoch, lane, spans)[:STRETCHES_MAX])
 
 
 def digests(sql: Connection, epoch: str, lane: str, spans: Sequence[Span]) -> tuple[Compared, ...]:
@@ -91,6 +91,7 @@ def _last(sql: Connection, destination: str, epoch: str, lane: str) -> int | Non
 
 
 def _cut(ranges: Ranges) -> list[Range]:
+    """As much of it as one question takes."""
     left, spans = COMPARED_MAX, []
     for start, end in ranges:
         spans.append((start, min(end, start + left - 1)))
@@ -100,12 +101,13 @@ def _cut(ranges: Ranges) -> list[Range]:
     return spans
 
 
-def _standing(ranges: Ranges, sql: Connection, epoch: str, lane: str) -> Ranges:
-    """What of it stands here as records, as much as one question takes.
+def _standing(ranges: Ranges, sql: Connection, epoch: str, lane: str) -> list[Range]:
+    """The same, of what stands here as records.
 
     What a closed epoch no longer holds has moved on, and is compared where it stands now.
     """
-    left, found = COMPARED_MAX, []
+    left = COMPARED_MAX
+    found: list[Range] = []
     for first, last in ranges:
         islands = sql.execute(
             "SELECT min(seq), max(seq) FROM (SELECT seq, seq - row_number() OVER (ORDER BY seq)"
@@ -117,7 +119,7 @@ def _standing(ranges: Ranges, sql: Connection, epoch: str, lane: str) -> Ranges:
         left -= sum(end - start + 1 for start, end in islands)
         if not left:
             break
-    return tuple(found)
+    return found
 
 
 def _stretches(

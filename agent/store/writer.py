@@ -15,11 +15,11 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from sqlcipher3 import dbapi2 as sqlite
 
-from agent.errors import StoreBroken, StoreClosed, StoreError, StoreFull
+from agent.errors import StoreBroken, StoreClosed, StoreFull
 from agent.store.connection import Connection, fold, translate
 
 if TYPE_CHECKING:
@@ -135,14 +135,13 @@ class Writer:
         with self._news:
             self._news.wait_for(lambda: self._alone or self._jobs or self._behind or self._closed)
             if self._alone:
-                return partial(self._commit_alone, self._alone.popleft())
+                return partial(self._run_alone, self._alone.popleft())
             if self._jobs:
                 most = min(len(self._jobs), GROUP_MAX)
                 return partial(self._commit, [self._jobs.popleft() for _ in range(most)])
             if self._closed:
                 return None
-            job = self._behind.popleft()
-            return partial(self._fold if job[0] is fold else self._commit, [job])
+            return partial(self._run_alone, self._behind.popleft())
 
     def _commit(self, group: list[Job]) -> None:
         done: list[tuple[Future[Any], Any]] = []
@@ -158,29 +157,22 @@ class Writer:
         for future, result in done:
             future.set_result(result)
 
-    def _commit_alone(self, job: Job) -> None:
+    def _run_alone(self, job: Job) -> None:
+        """Run one job that has no company, and needs no savepoint for it."""
         work, future = job
         if not future.set_running_or_notify_cancel():
             return
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            result = work(self._connection)
-            self._connection.execute("COMMIT")
-        except sqlite.Error as error:
-            self._undo([job], translate(error))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
-            self._connection.execute("ROLLBACK")
-            future.set_exception(error)
+            if work is fold:  # which can't be in a transaction
+                result = work(self._connection)
+            else:
+                self._connection.execute("BEGIN IMMEDIATE")
+                result = work(self._connection)
+                self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+            self._undo([job], translate(error) if _is_of_the_disk(error) else error)
         else:
             future.set_result(result)
-
-    def _fold(self, group: list[Job]) -> None:
-        ((job, future),) = group
-        if future.set_running_or_notify_cancel():
-            try:
-                future.set_result(job(self._connection))
-            except sqlite.Error as error:
-                self._undo(group, translate(error))
 
     def _attempt(
         self,
@@ -193,7 +185,7 @@ class Writer:
         try:
             done.append((future, job(self._connection)))
         except Exception as error:
-            if isinstance(error, sqlite.Error) and not isinstance(error, _CALLERS):
+            if _is_of_the_disk(error):
                 raise
             self._connection.execute("ROLLBACK TO job")
             future.set_exception(error)
@@ -201,7 +193,7 @@ class Writer:
             if self._connection.in_transaction:
                 self._connection.execute("RELEASE job")
 
-    def _undo(self, group: list[Job], error: StoreError) -> None:
+    def _undo(self, group: list[Job], error: Exception) -> None:
         if isinstance(error, StoreBroken):
             # After a failed fsync nothing in memory can be trusted: only a new process can.
             with self._news:
@@ -217,3 +209,8 @@ class Writer:
         for _, future in (*self._alone, *self._jobs, *self._behind):
             if future.set_running_or_notify_cancel():
                 future.set_exception(self.broken or StoreClosed("the store is closed"))
+
+
+def _is_of_the_disk(error: Exception) -> TypeGuard[sqlite.Error]:
+    """Whether the database failed, and not the job that asked something wrong of it."""
+    return isinstance(error, sqlite.Error) and not isinstance(error, _CALLERS)

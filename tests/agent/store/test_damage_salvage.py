@@ -68,7 +68,7 @@ async def _make(folder: Path) -> Path:
 
 @pytest.fixture
 def state(truck: Path, tmp_path: Path) -> Path:
-    shutil.copytree(truck, tmp_path / "state", ignore=shutil.ignore_patterns("lock"))
+    as_it_is(truck, tmp_path / "state")
     return tmp_path / "state"
 
 

@@ -51,7 +51,7 @@ async def _make(top: Path) -> dict[str, Path]:
     for n in range(RECORDS // 2, RECORDS):
         await store.record(capture(b"%d" % n, repeatable=True))
     await store.keep(RawFrame("2A1C", b"undecoded"), CUFF, "1", STAMP)
-    shutil.copytree(top / "closed", top / "killed", ignore=shutil.ignore_patterns("lock"))
+    as_it_is(top / "closed", top / "killed")
     store.close()
     return {name: top / name for name in ("closed", "killed")}
 
@@ -60,7 +60,7 @@ async def _make(top: Path) -> dict[str, Path]:
 def state(trucks: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A copy of one of them: `killed`, unless the test asks for another."""
     name = getattr(request, "param", "killed")
-    shutil.copytree(trucks[name], tmp_path / "state", ignore=shutil.ignore_patterns("lock"))
+    as_it_is(trucks[name], tmp_path / "state")
     return tmp_path / "state"
 
 
@@ -369,7 +369,7 @@ def test_t07_cut_between_every_two_steps_of_setting_aside(
     step, ended = 0, False
     while not ended:
         state = tmp_path / str(step)
-        shutil.copytree(trucks["killed"], state, ignore=shutil.ignore_patterns("lock"))
+        as_it_is(trucks["killed"], state)
         flip_frame(0.1)(state)
         original = content(state)
         with pytest.MonkeyPatch.context() as patched:

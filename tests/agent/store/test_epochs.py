@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import uuid
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from sync.plan import Plan
 from tests.model.centre import ModelCentre
 from tests.model.unit import LANE
 
-from .truck import UNIT, capture, open_store
+from .truck import UNIT, as_it_is, capture, open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +67,7 @@ async def test_restored_copy_begins_a_new_epoch_and_loses_nothing(tmp_path: Path
     for n in range(5):
         await original.record(capture(b"before %d" % n, blobs=(b"picture %d" % n,)))
     await drain(first, centre)
-    shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=shutil.ignore_patterns("lock"))
+    as_it_is(tmp_path / "a", tmp_path / "b")
     for n in range(5):
         await original.record(capture(b"original %d" % n))
     await drain(first, centre)
@@ -105,7 +104,7 @@ async def test_long_backlog_is_logged_anew_without_a_savepoint_and_shows_that_it
     monkeypatch.setattr(epochs, "_AT_ONCE", 10)
     centre = ModelCentre(UNIT)
     original = open_store(tmp_path / "a")
-    shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=shutil.ignore_patterns("lock"))
+    as_it_is(tmp_path / "a", tmp_path / "b")
     await original.record(capture(b"original"))
     await drain(original.outbox("centre"), centre)
     original.close()
@@ -175,7 +174,7 @@ async def test_what_another_life_wrote_under_our_seqs_settles_nothing_of_ours(
     """C-8.5: an older copy and an older centre meet, and a batch of the newer life comes late."""
     centre = ModelCentre(UNIT)
     original = open_store(tmp_path / "a")
-    shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=shutil.ignore_patterns("lock"))
+    as_it_is(tmp_path / "a", tmp_path / "b")
     first, plan = original.outbox("centre"), Plan()
     for n in range(3):
         await original.record(capture(b"original %d" % n))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlcipher3 import dbapi2 as sqlite
 
-from agent.errors import StoreClosed, StoreError
+from agent.errors import StoreClosed, StoreFull
 from agent.store import writer
 from agent.store.connection import FILE, open_reader
 from agent.store.keys import load_key
@@ -133,9 +133,17 @@ async def test_long_job_runs_before_the_others_and_keeps_no_savepoint(store: Sto
     assert order == ["long", "save"]
 
 
-@pytest.mark.parametrize("fault", [ValueError("its own"), sqlite.OperationalError("disk is full")])
-async def test_long_job_that_fails_changes_nothing_and_the_next_is_heard(
-    store: Store, fault: Exception
+@pytest.mark.parametrize("way", ["alone", "behind"])
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (ValueError("its own"), ValueError),
+        (sqlite.IntegrityError("its own"), sqlite.IntegrityError),
+        (sqlite.OperationalError("disk is full"), StoreFull),
+    ],
+)
+async def test_job_without_company_that_fails_changes_nothing_and_the_next_is_heard(
+    store: Store, fault: Exception, said: type[Exception], way: str
 ) -> None:
     await store.record(capture(b"one"))
 
@@ -144,8 +152,9 @@ async def test_long_job_that_fails_changes_nothing_and_the_next_is_heard(
         connection.execute("DELETE FROM record")
         raise fault
 
-    with pytest.raises((type(fault), StoreError)):
-        await store.writer.write_alone(job)
+    write = store.writer.write_alone if way == "alone" else store.writer.write_behind
+    with pytest.raises(said):
+        await write(job)
     assert (await store.record(capture(b"two"))).new
     assert store.reader.execute("SELECT count(*) FROM record").fetchone() == (2,)
 
