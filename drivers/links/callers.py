@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from bleak.backends.device import BLEDevice
     from bleak.backends.scanner import AdvertisementData
 
+    from drivers.links.bonding import Wanted
+
 _MOST_STRANGERS = 64
 """Phones change their address every few minutes; the list must not grow with them."""
 
@@ -69,12 +71,12 @@ class _Rest:
 class Callers:
     """Hears every advertisement. `lost`: bound devices that are not listened to for now.
 
-    `bound` are the addresses that are read, `wanted` the one that a person is pairing just now.
+    `bound` are the addresses that are read, `wanted` is what a person is pairing just now.
     """
 
     def __init__(self, patience: Patience, lost: Container[str]) -> None:
         self.bound: Container[str] = ()
-        self.wanted: str | None = None
+        self.wanted: Wanted | None = None
         self.silent_since = 0.0
         """When anybody at all was last heard, or the scan was started (loop time)."""
         self._patience = patience
@@ -113,7 +115,7 @@ class Callers:
         seen = Seen(device.address.upper(), said.local_name or device.name, services)
         sighting = Sighting(device, seen, now, tuple(said.manufacturer_data))
         if self.answers(seen.address):
-            if seen.address == self.wanted or self._is_rested(seen.address, now):
+            if self.pairing(seen.address) or self._is_rested(seen.address, now):
                 self._called.put_nowait(sighting)
         elif seen.address not in self.bound and services:
             self._note_stranger(sighting)
@@ -124,7 +126,12 @@ class Callers:
 
     def answers(self, address: str) -> bool:
         """Whether a device is connected to when it calls."""
-        return address == self.wanted or (address in self.bound and address not in self._lost)
+        bound = address in self.bound and address not in self._lost
+        return bound or self.pairing(address) is not None
+
+    def pairing(self, address: str) -> Wanted | None:
+        """What a person wants of a device, where it is the one that is being paired."""
+        return self.wanted if self.wanted and self.wanted.address == address else None
 
     def let_rest(self, address: str, *, failed: bool) -> None:
         """A visit has ended: the next is not before a pause, the longer the more have failed."""

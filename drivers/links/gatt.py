@@ -64,7 +64,6 @@ class Radio:
         self._stack = stack
         bonds = bonds or Bonds()
         self._bonding = Bonding(stack, bonds)
-        self._wanted: Wanted | None = None
         self._running = False
         self._busy = 0
         self._adapter: str | None = None
@@ -99,8 +98,8 @@ class Radio:
             raise
         finally:
             self._running = False
-            if self._wanted is not None:
-                self._wanted.end(Unavailable("Bluetooth", "it has just stopped"))
+            if self._callers.wanted is not None:
+                self._callers.wanted.end(Unavailable("Bluetooth", "it has just stopped"))
 
     async def pair(self, address: str, ask: AskPasskey) -> None:
         """Pair the device at `address`, as a person wants it; `ask` gets its passkey from them.
@@ -111,10 +110,9 @@ class Radio:
         """
         if not self._running:
             raise Unavailable("Bluetooth", "it does not work just now: see `qafila status`")
-        if self._wanted is not None:
+        if self._callers.wanted is not None:
             raise Unavailable("Bluetooth", "another device is being paired: wait for it")
-        wanted = self._wanted = await begin(self._stack, address.upper(), ask)
-        self._callers.wanted = wanted.address
+        wanted = self._callers.wanted = await begin(self._stack, address.upper(), ask)
         try:
             async with asyncio.timeout(self._patience.pair):
                 await wanted.heard.wait()
@@ -122,7 +120,7 @@ class Radio:
         except TimeoutError:
             raise Unavailable(address, "it does not call: start its pairing first") from None
         finally:
-            self._wanted = self._callers.wanted = None
+            self._callers.wanted = None
 
     async def _read(self) -> None:
         options: BlueZScannerArgs = {}
@@ -138,8 +136,8 @@ class Radio:
             self._await(address, each.sink)
         while True:
             sighting = await self._next(scanner)
-            if self._wanted is not None and self._wanted.address == sighting.address:
-                await self._pair(sighting, self._wanted)
+            if wanted := self._callers.pairing(sighting.address):
+                await self._pair(sighting, wanted)
             else:
                 await self._serve(sighting, self._bound[sighting.address])
 

@@ -83,9 +83,12 @@ class Room:
 
     @asynccontextmanager
     async def reading(
-        self, bound: dict[str, Bound], stack: Stack | None = None
+        self,
+        bound: dict[str, Bound],
+        stack: Stack | None = None,
+        bonds: Bonds | None = None,
     ) -> AsyncIterator[Radio]:
-        radio = self.radio(stack=stack)
+        radio = self.radio(stack=stack, bonds=bonds)
         run = asyncio.create_task(radio.run(bound))
         yield radio
         run.cancel()

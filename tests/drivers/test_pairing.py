@@ -270,12 +270,9 @@ async def test_bond_is_mended_though_the_stack_dies_in_every_visit(
 async def test_person_is_asked_for_in_every_life_of_the_stack(room: Room, stack: LabStack) -> None:
     bonds, sink = Bonds(), MemorySink()
     bonds.give_up(CUFF_ADDRESS, "start its pairing")
-    radio = room.radio(stack=stack, bonds=bonds)
-    run = asyncio.create_task(radio.run({CUFF_ADDRESS: cuff(sink)}))
-    await until(lambda: bool(sink.reports))
-    assert sink.reports == [("needs-pairing", "start its pairing")]
-    run.cancel()
-    await asyncio.gather(run, return_exceptions=True)
+    async with room.reading({CUFF_ADDRESS: cuff(sink)}, stack, bonds):
+        await until(lambda: bool(sink.reports))
+        assert sink.reports == [("needs-pairing", "start its pairing")]
 
 
 class Mortal(LabStack):
