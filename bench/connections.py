@@ -67,5 +67,5 @@ def _look(process: subprocess.Popen[bytes]) -> tuple[float, int, int]:
     here = Path(f"/proc/{process.pid}")
     with contextlib.suppress(OSError):
         threads = len(list((here / "task").iterdir()))
-        return memory(process), len(list((here / "fd").iterdir())), threads
+        return memory(process.pid), len(list((here / "fd").iterdir())), threads
     raise RuntimeError("the agent ended")

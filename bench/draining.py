@@ -71,7 +71,7 @@ async def drained(here: Path, readings: int) -> AsyncIterator[Drained]:
 
 async def _measure(here: Path, readings: int) -> tuple[object, ...]:
     async with drained(here, readings) as done:
-        used, most = cpu(done.process), memory(done.process, "VmHWM")
+        used, most = cpu(done.process), memory(done.process.pid, "VmHWM")
         sent = sum(len(each.content) for each in done.relay.seen if each.way is Way.UP)
         rate = round(readings / done.seconds)
         return f"{readings:,}", done.seconds, rate, sent / readings, used, most

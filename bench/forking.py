@@ -8,6 +8,7 @@ Meanwhile saves wait, and the watchdog is answered. Figures are of this machine 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
 import time
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from agent.store import epochs
 from agent.store.connection import FILE
 from bench.backlog import fill, open_bench
+from bench.running import memory
 from bench.table import show
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def main(pending: tuple[int, ...] = PENDING) -> None:
 async def _measure(folder: Path) -> tuple[float, float, float, float]:
     store = open_bench(folder)
     try:
-        before, begun = _memory(), time.perf_counter()
+        before, begun = memory(os.getpid()), time.perf_counter()
         forking = asyncio.ensure_future(
             store.writer.write_alone(
                 lambda sql: epochs.fork(sql, "centre", "bench", None, store.writer.go_on)
@@ -46,7 +48,7 @@ async def _measure(folder: Path) -> tuple[float, float, float, float]:
         )
         silent = await _longest_silence(store, forking)
         log = (folder / f"{FILE}-wal").stat().st_size
-        return time.perf_counter() - begun, silent, log / 1e6, _memory() - before
+        return time.perf_counter() - begun, silent, log / 1e6, memory(os.getpid()) - before
     finally:
         store.close()
 
@@ -59,12 +61,6 @@ async def _longest_silence(store: Store, forking: asyncio.Future[str]) -> float:
         await store.writer.answer()
         longest = max(longest, time.perf_counter() - asked)
     return longest
-
-
-def _memory() -> float:
-    """Megabytes that this process has in memory."""
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    return pages * 4096 / 1e6
 
 
 if __name__ == "__main__":

@@ -25,5 +25,5 @@ def main(seconds: int = SECONDS) -> None:
                 entering(unit, 1)
             share = 100 * (cpu(process) - before) / (time.monotonic() - begun)
             saved = unit.ask("status")["status"]["store"]["lanes"]["clinical"]["last"] - 20
-            row = (seconds * A_SECOND, saved, share, memory(process))
+            row = (seconds * A_SECOND, saved, share, memory(process.pid))
     show(("entered", "stored", "% of a core", "memory MB"), [row])

@@ -58,7 +58,7 @@ async def _compare(done: Drained) -> tuple[object, ...]:
         raise RuntimeError(f"the two sides differ: {last}")
     sent = sum(len(each.content) for each in relay.seen)
     seconds, used = time.perf_counter() - begun, cpu(process) - used
-    most = memory(process, "VmHWM")
+    most = memory(process.pid, "VmHWM")
     return "compared", f"{last['records']:,}", seconds, f"{sent:,}", used, most, *_ends(took)
 
 

@@ -39,9 +39,9 @@ def agent(unit: Unit) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
             end(process)
 
 
-def memory(process: subprocess.Popen[bytes], what: str = "VmRSS") -> float:
+def memory(pid: int, what: str = "VmRSS") -> float:
     """Megabytes that a process has in memory now (`VmRSS`) or had at most (`VmHWM`)."""
-    for line in Path(f"/proc/{process.pid}/status").read_text("ascii").splitlines():
+    for line in Path(f"/proc/{pid}/status").read_text("ascii").splitlines():
         if line.startswith(what):
             return int(line.split()[1]) / 1024
     raise LookupError(what)

@@ -26,7 +26,7 @@ def measure(folder: Path) -> tuple[float, float, float, float, float]:
         time.sleep(_IDLE)
         idle = 100 * (cpu(process) - before) / _IDLE
         ends = [1000 * quantile(took, part) for part in (0.5, 0.99)]
-        return ready, memory(process, "VmHWM"), ends[0], ends[1], idle
+        return ready, memory(process.pid, "VmHWM"), ends[0], ends[1], idle
 
 
 def main(pending: tuple[int, ...] = PENDING) -> None:

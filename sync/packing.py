@@ -33,10 +33,10 @@ class Packing:
         """Bytes of lines that will weigh about `size` bytes, packed."""
         return max(1, min(self._budget, int(size / self._packed)))
 
-    def pack(self, batch: Batch) -> bytes:
-        """The batch as a frame."""
+    def pack(self, batch: Batch) -> tuple[bytes, int]:
+        """The batch as a frame, and how many bytes that is more than its lines, or less."""
         frame = encode_batch(batch, self._key)
         lines = sum(map(len, batch.lines))
         if lines >= _WEIGHED_MIN:
             self._packed = len(frame) / lines
-        return frame
+        return frame, len(frame) - lines

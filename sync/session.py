@@ -174,8 +174,8 @@ class Session:
     async def _pack(self, parcel: BatchParcel) -> bytes | None:
         """The batch as a frame; None where it is larger than the broker takes."""
         place = parcel.place
-        frame = self._packing.pack(parcel.batch)
-        self._plan.correct(place, len(frame) - sum(map(len, parcel.batch.lines)))
+        frame, more = self._packing.pack(parcel.batch)
+        self._plan.correct(place, more)
         if len(frame) <= self._link.packet_max:
             return frame
         self._plan.arrive(place)
