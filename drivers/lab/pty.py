@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import select
 import tty
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,19 @@ class PtyHost:
     def plugged(self) -> bool:
         """Whether a reader can open `path`."""
         return self._ends is not None
+
+    @property
+    def heard(self) -> bool:
+        """Whether all that was said has been read from the port; no one hears an absent device.
+
+        What was said takes a while to come through the kernel, where no count of the port shows
+        it. poll(2) moves it on before it calls a terminal empty.
+        """
+        if self._ends is None:
+            return False
+        port = select.poll()
+        port.register(self._ends[1], select.POLLIN)
+        return not port.poll(0)
 
     def plug(self) -> None:
         """Make the terminal, raw from the start so that it never echoes, and its link."""

@@ -102,8 +102,7 @@ async def test_device_unplugged_in_mid_frame_resumes_under_another_number(
                 await first.say(raw)
             stump = next(raw for raw in whole if len(raw) > 300)[:200]
             await first.say(stump)
-            await until(lambda: ecg.state == "recording")
-            await asyncio.sleep(0.2)  # the stump is in the kernel's hands, then in ours
+            await until(lambda: ecg.state == "recording" and first.heard)
             bus.clear()
             first.unplug()
             await until(lambda: ecg.state == "unavailable")

@@ -8,7 +8,6 @@ import signal
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -136,10 +135,6 @@ async def host(tmp_path: Path) -> AsyncIterator[PtyHost]:
 async def _no_task_is_left() -> AsyncIterator[None]:
     yield
     assert asyncio.all_tasks() == {asyncio.current_task()}
-
-
-def is_drained(link: SerialLink) -> bool:
-    return not link._held
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -324,7 +319,7 @@ async def test_device_unplugged_and_plugged_again_gives_two_readings(host: PtyHo
         link = SerialLink.open(str(host.path), card("healthypi6").baud)
         running = asyncio.create_task(HealthyPi6().run(link, sink))
         await host.play(simulate(3.0, seed=seed), pace=10)
-        await until(partial(is_drained, link))
+        await until(lambda: host.heard)
         host.unplug()
         with pytest.raises(Unavailable, match="unplugged"):
             await asyncio.wait_for(running, 30)
@@ -343,7 +338,7 @@ async def test_port_joined_in_the_middle_of_a_block_leaves_nothing_to_look_at(
     running = asyncio.create_task(HealthyPi6().run(link, sink))
     for part in parts[1:]:
         await host.say(part)
-    await until(lambda: "recording" in sink.states and is_drained(link))
+    await until(lambda: host.heard)
     host.unplug()
     with pytest.raises(Unavailable, match="unplugged"):
         await asyncio.wait_for(running, 30)

@@ -180,6 +180,18 @@ async def test_host_waits_for_a_reader_and_ends_when_the_plug_is_pulled(host: Pt
     assert not host.plugged
 
 
+async def test_host_knows_what_is_still_on_the_way(host: PtyHost) -> None:
+    link = SerialLink.open(str(host.path), BAUD)
+    for _ in range(200):
+        await host.say(b"x" * 300)
+        assert not host.heard
+        await until(lambda: host.heard)
+        assert len(await link.read()) == 300
+    link.close()
+    host.unplug()
+    assert not host.heard
+
+
 async def test_host_keeps_the_pace_it_is_asked_for(host: PtyHost) -> None:
     loop = asyncio.get_running_loop()
     begin = loop.time()
