@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from .brokers import MISSING, Mosquitto, find_mosquitto
+from .model.loop import SimulatedLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
 # An example that is slow on a busy machine is no fault: no test here depends on speed.
 settings.register_profile("qafila", deadline=None)
 settings.load_profile("qafila")
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Where all is in memory, time may be simulated: a busy machine changes nothing then."""
+    simulated = item.get_closest_marker("simulated_time") is not None
+    return {"loop": SimulatedLoop if simulated else asyncio.new_event_loop}
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from drivers.errors import Misconfigured, ProtocolFault, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.simulated_time
+
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:

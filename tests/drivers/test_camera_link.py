@@ -136,7 +136,8 @@ async def test_frames_nobody_waits_for_are_not_gathered(monkeypatch: pytest.Monk
         await asyncio.sleep(0.5)
         assert told == []
         link._wanted.set()
-        await asyncio.sleep(0.5)
+        await until(lambda: told != [])
+        await asyncio.sleep(0.3)
         assert len(told) == 1
         monkeypatch.undo()
         assert await link.frame() in FRAMES

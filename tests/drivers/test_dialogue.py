@@ -33,6 +33,7 @@ from tests.contract.sinks import MemorySink
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+pytestmark = pytest.mark.simulated_time
 NOON = datetime(2026, 6, 15, 12)  # noqa: DTZ001 - devices know no time zone
 MEMORY = [cuff.record((128, 84, 66), NOON), cuff.record((131, 85, 71), NOON.replace(day=16))]
 BRIEF = Limits(answer=0.5, idle=0.1, visit=60.0, drain=30.0)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from drivers.talk import Profile
 
+pytestmark = pytest.mark.simulated_time
 ADDRESS = "F1:00:00:00:00:07"
 NOON = datetime(2026, 6, 15, 12)  # noqa: DTZ001 - devices know no time zone
 MEMORY = [cuff.record((100 + number, 70, 60), NOON.replace(minute=number)) for number in range(30)]

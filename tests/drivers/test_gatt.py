@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from drivers.base import RawFrame
 
+pytestmark = pytest.mark.simulated_time
 DEGREES = list(islice(thermometer.frames(seed=1, start=START), 5))
 BEURER = bytes.fromhex("566A0047000000EA07080B121F00003F000000")
 

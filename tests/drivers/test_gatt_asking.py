@@ -26,6 +26,7 @@ from tests.drivers.ble_room import START, others, until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.simulated_time
 SPOT = encode(SpotCheck(Decimal(97), Decimal(70)))
 TIMED = encode(SpotCheck(Decimal(97), Decimal(70), time=START))
 STEADY = list(islice(stream(seed=1), 8))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from drivers.omron_memory.models import Memory
 
+pytestmark = pytest.mark.simulated_time
 NOON = datetime(2026, 6, 15, 12)  # noqa: DTZ001 - devices know no time zone
 NEW, OLD, SINGLE = MEMORIES["memory-7142"], MEMORIES["memory-7322"], MEMORIES["memory-7600"]
 NEW_RECORDS = [

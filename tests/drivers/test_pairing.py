@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from drivers.links.gatt import Radio
     from drivers.links.stack import AskPasskey
 
+pytestmark = pytest.mark.simulated_time
 JUST_WORKS = replace(CUFF, security=Security.JUST_WORKS)
 PASSKEY = replace(CUFF, security=Security.PASSKEY)
 
