@@ -7,7 +7,6 @@ import contextlib
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +14,13 @@ import structlog
 from sqlcipher3 import dbapi2 as sqlite
 
 from agent import __version__, control, preview, status_file
-from agent.asking import ask
 from agent.board import Board
 from agent.clock import boot_id, now
 from agent.clock_watch import ClockWatch
-from agent.consultations import close_consultation, open_boxes, open_consultation
+from agent.consultations import open_boxes
 from agent.damage.care import Care
 from agent.damage.examine import suspect
-from agent.device_verbs import DeviceVerbs, text
-from agent.entering import enter
+from agent.device_verbs import DeviceVerbs
 from agent.errors import StoreBroken, StoreDamaged, StoreFull
 from agent.export.part import ExportPart
 from agent.known_time import KnownTime
@@ -35,11 +32,12 @@ from agent.store.books import StoreBooks
 from agent.store.connection import translate, translating
 from agent.store.figures import figures
 from agent.store.keys import load_key
-from agent.store.listing import LISTS
 from agent.store.retention import Retention
 from agent.store.store import Store
+from agent.store_verbs import StoreVerbs
 from agent.supervisor import keep
 from agent.uplink import DESTINATION, Impulse, build_uplink, shown
+from agent.uplink_verbs import UplinkVerbs
 from drivers.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
     from sync.uplink import Uplink
 
 STATUS_EVERY = 2.0
-_LISTED_MAX = 10_000
 SLOW = "slow"
 SLOW_AT_ONCE = 4
 """A picture, a stick, a damaged page and the ballast, each without waiting for another."""
@@ -78,13 +75,13 @@ class _Agent:
         self._board = Board()
         self._stations = Stations(store, self._board, settings)
         self._device_verbs = DeviceVerbs(store, self._stations, settings)
-        self._impulse = Impulse()
+        impulse = Impulse()
         self._books = StoreBooks(store, DESTINATION)
         self._known = KnownTime(store.folder)
         self._begun = time.monotonic()
-        self._uplink, self._no_uplink = _uplink(
-            store, settings, self._impulse, self._books, self._known
-        )
+        self._uplink, self._no_uplink = _uplink(store, settings, impulse, self._books, self._known)
+        has_uplink = self._uplink is not None
+        self._uplink_verbs = UplinkVerbs(impulse, self._books, has_uplink=has_uplink)
         self._space = Space(store, Ballast(store.folder))
         self._export = ExportPart(store, settings)
         self._unwritten = False
@@ -222,16 +219,8 @@ class _Agent:
             {
                 "ping": self._ping,
                 "status": self._status,
-                "open": self._open,
-                "close": self._close,
-                "snapshot": self._snapshot,
-                "enter": partial(enter, self._store),
-                "ask": partial(ask, self._store),
-                "reconnect": self._reconnect,
-                "reconcile": self._reconcile,
-                "reconciliation": self._reconciliation,
-                "readings": self._list,
-                "pending": self._list,
+                **StoreVerbs(self._store).verbs(),
+                **self._uplink_verbs.verbs(),
                 **self._device_verbs.verbs(),
                 **self._export.verbs.verbs(),
             },
@@ -243,41 +232,6 @@ class _Agent:
 
     async def _status(self, _: Mapping[str, Any]) -> dict[str, Any]:
         return {"status": self.status()}
-
-    async def _open(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        box, patient, actor = (text(asked, key) for key in ("box", "patient", "actor"))
-        opened = await self._store.writer.write(
-            lambda connection: open_consultation(connection, box, patient, actor)
-        )
-        return {"consultation": opened}
-
-    async def _close(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        box = text(asked, "box")
-        closed = await self._store.writer.write(
-            lambda connection: close_consultation(connection, box)
-        )
-        return {"closed": closed}
-
-    async def _list(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        limit = max(1, min(int(asked["limit"]), _LISTED_MAX))
-        return {"rows": LISTS[asked["do"]](self._store.reader, DESTINATION, limit)}
-
-    async def _reconnect(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        self._impulse.give()
-        return {}
-
-    async def _reconcile(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        if self._uplink is None:
-            raise control.RequestWrong("there is no uplink, so no centre to compare with")
-        self._books.ask()
-        return await self._reconciliation(_)
-
-    async def _reconciliation(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        return {"last": self._books.listed()}
-
-    async def _snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        stored = await self._stations.snapshot(text(asked, "device"))
-        return {"record": str(stored.record_id)}
 
 
 class _Stopped(Exception):  # noqa: N818 - no error

@@ -6,8 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from agent.clock import now
-from agent.control import RequestWrong
-from agent.device_verbs import text
+from agent.control import RequestWrong, text
 from agent.errors import AgentError
 from agent.fhir import Subject
 from agent.request import Reference, Request, resources_of

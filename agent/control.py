@@ -37,6 +37,22 @@ class RequestWrong(AgentError):  # noqa: N818 - says whose fault it is: the aske
     """A field of a request is missing or of another type."""
 
 
+def text(asked: Mapping[str, Any], key: str) -> str:
+    """A field of a request; RequestWrong where it is missing or no text."""
+    value = asked.get(key)
+    if not isinstance(value, str) or not value:
+        raise RequestWrong(f"{asked['do']}: give {key} as text")
+    return value
+
+
+def whole(asked: Mapping[str, Any], key: str) -> int:
+    """A field of a request; RequestWrong where it is missing or no whole number."""
+    value = asked.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise RequestWrong(f"{asked['do']}: give {key} as a whole number")
+    return value
+
+
 async def serve(
     folder: Path, verbs: Mapping[str, Verb], listening: Callable[[], None] = lambda: None
 ) -> None:

@@ -1,11 +1,11 @@
-"""What the control socket lets a person do with devices: pair, bind, forget."""
+"""What the control socket lets a person do with devices: pair, bind, forget, take a picture."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent import control
 from agent.binding import Bindings, device_of
+from agent.control import RequestWrong, text
 from agent.pairings import Pairings
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class DeviceVerbs:
     """The verbs, by the words in which they are asked for."""
 
     def __init__(self, store: Store, stations: Stations, settings: Settings) -> None:
+        self._stations = stations
         self._bindings = Bindings(store, stations, settings)
         self._pairings = Pairings(stations.air.pair)
 
@@ -35,6 +36,7 @@ class DeviceVerbs:
             "passkey": self._passkey,
             "bind": self._bind,
             "forget": self._forget,
+            "snapshot": self._snapshot,
         }
 
     async def _pair(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +48,7 @@ class DeviceVerbs:
     async def _passkey(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         digits = text(asked, "passkey")
         if not (digits.isascii() and digits.isdigit() and len(digits) <= _PASSKEY_DIGITS):
-            raise control.RequestWrong("passkey: give the six digits that the device shows")
+            raise RequestWrong("passkey: give the six digits that the device shows")
         return {"stage": await self._pairings.give(int(digits))}
 
     async def _bind(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,10 +61,6 @@ class DeviceVerbs:
         await self._bindings.forget(name, text(asked, "actor"))
         return {"forgotten": name}
 
-
-def text(asked: Mapping[str, Any], key: str) -> str:
-    """A field of a request; RequestWrong where it is missing or no text."""
-    value = asked.get(key)
-    if not isinstance(value, str) or not value:
-        raise control.RequestWrong(f"{asked['do']}: give {key} as text")
-    return value
+    async def _snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        stored = await self._stations.snapshot(text(asked, "device"))
+        return {"record": str(stored.record_id)}

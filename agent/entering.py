@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from agent.capture import Capture
 from agent.clock import now
 from agent.consultations import require_no_patient
-from agent.control import RequestWrong
-from agent.device_verbs import text
+from agent.control import RequestWrong, text
 from agent.manual import BY_HAND, FORM_VERSION, measure, remark
 
 if TYPE_CHECKING:

@@ -277,6 +277,8 @@ async def test_every_line_is_answered_with_a_sentence_at_worst(line: bytes, answ
         ({"do": "open", "box": 1, "patient": "p", "actor": "a"}, "open: give box as text"),
         ({"do": "open", "box": "1", "patient": "", "actor": "a"}, "open: give patient as text"),
         ({"do": "close"}, "close: give box as text"),
+        ({"do": "readings"}, "readings: give limit as a whole number"),
+        ({"do": "pending", "limit": "9"}, "pending: give limit as a whole number"),
         ({"do": "snapshot"}, "snapshot: give device as text"),
         ({"do": "snapshot", "device": "x"}, "x: no device is called so: none"),
     ],
