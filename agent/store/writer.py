@@ -166,13 +166,18 @@ class Writer:
             if work is fold:  # which can't be in a transaction
                 result = work(self._connection)
             else:
+                begun = time.monotonic()
                 self._connection.execute("BEGIN IMMEDIATE")
                 result = work(self._connection)
+                # A COMMIT can't say that it goes on: it may take as long as the work has taken.
+                self._moved = 2 * time.monotonic() - begun
                 self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
             self._undo([job], translate(error) if _is_of_the_disk(error) else error)
         else:
             future.set_result(result)
+        finally:
+            self.go_on()
 
     def _attempt(
         self,

@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import closing
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -175,6 +176,37 @@ async def test_long_job_that_goes_on_is_an_answer_and_one_that_hangs_is_none(
     await asyncio.wait_for(store.writer.answer(), 10)
     hangs.set()
     await asyncio.sleep(0.05)
+    answer = asyncio.ensure_future(store.writer.answer())
+    await asyncio.sleep(0.1)
+    assert not answer.done()
+    ends.set()
+    await asyncio.gather(working, answer)
+
+
+async def test_commit_may_take_as_long_as_what_it_commits_and_no_longer(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = 0.0
+    committing, ends = threading.Event(), threading.Event()
+    monkeypatch.setattr(writer, "_LOOK", 0.01)
+    monkeypatch.setattr(writer, "time", SimpleNamespace(monotonic=lambda: seconds))
+
+    def hold(statement: str) -> None:
+        if statement == "COMMIT":
+            committing.set()
+            ends.wait(60)
+
+    def job(connection: Connection) -> None:
+        nonlocal seconds
+        connection.set_trace_callback(hold)
+        seconds += 100.0
+
+    working = asyncio.ensure_future(store.writer.write_alone(job))
+    await asyncio.to_thread(committing.wait, 60)
+    seconds += 99.0
+    await asyncio.wait_for(store.writer.answer(), 60)
+    assert not working.done()
+    seconds += 2.0
     answer = asyncio.ensure_future(store.writer.answer())
     await asyncio.sleep(0.1)
     assert not answer.done()
