@@ -72,6 +72,7 @@ class Radio:
         self._patience = patience or Patience()
         self._callers = Callers(self._patience, bonds.lost)
         self._bound: Mapping[str, Bound] = {}
+        self._told: Mapping[str, Bound] = {}
 
     @property
     def seen(self) -> tuple[Seen, ...]:
@@ -87,6 +88,7 @@ class Radio:
         danger, and a device had better not be asked for more.
         """
         self._bound = self._callers.bound = bound
+        self._told = {}
         self._running = True
         try:
             await self._read()
@@ -132,8 +134,6 @@ class Radio:
             await self._stack.let_go(tuple(self._bound))
             await self._bonding.settle()
         scanner = BleakScanner(self._callers.hear, backend=self._scanner_backend, bluez=options)
-        for address, each in self._bound.items():
-            self._await(address, each.sink)
         while True:
             sighting = await self._next(scanner)
             if wanted := self._callers.pairing(sighting.address):
@@ -141,13 +141,21 @@ class Radio:
             else:
                 await self._serve(sighting, self._bound[sighting.address])
 
-    def _await(self, address: str, sink: Sink) -> None:
-        """Say what a device is waited for to do: to call, or first of all to be paired."""
-        remedy = self._bonding.needs_person(address)
-        if remedy is None:
-            sink.report("waiting")
-        else:
-            sink.report("needs-pairing", remedy)
+    def _await(self) -> None:
+        """Say once of each device, now that we scan, what it is waited for to do.
+
+        That is to call, or first of all to be paired. Before the scan it would be a lie: an
+        adapter that is stuck takes its time to refuse it.
+        """
+        for address, each in self._bound.items():
+            if self._told.get(address) is each:
+                continue
+            remedy = self._bonding.needs_person(address)
+            if remedy is None:
+                each.sink.report("waiting")
+            else:
+                each.sink.report("needs-pairing", remedy)
+        self._told = dict(self._bound)
 
     async def _next(self, scanner: BleakScanner) -> Sighting:
         """Scan until a bound device calls; a silent stall of the stack restarts the scan."""
@@ -155,6 +163,7 @@ class Radio:
         while quiet < 2 or self._stack is None:  # noqa: PLR2004 - the scan is restarted once
             self._callers.listen_anew()
             async with scanning(scanner, self._patience.connect):
+                self._await()
                 sighting = await self._call()
             if sighting is not None and self._callers.answers(sighting.address):
                 return sighting
@@ -171,6 +180,7 @@ class Radio:
                     return await self._callers.next()
             except TimeoutError:
                 await self._look_for_adapter()
+                self._await()
         return None
 
     async def _look_for_adapter(self) -> None:

@@ -83,7 +83,7 @@ async def test_in_progress_for_ever_runs_the_ladder_and_ends_in_one_alarm(
     (alarm,) = figures(store.reader, "centre")["alarms"]
     assert (alarm["code"], alarm["count"]) == ("bluetooth-stuck", 1)
     assert "systemctl restart bluetooth" in alarm["detail"]
-    assert sink.reports[-1] == ("unavailable", "Bluetooth: the adapter does not scan")
+    assert set(sink.reports) == {("unavailable", "Bluetooth: the adapter does not scan")}
 
 
 async def test_adapter_that_recovers_is_scanned_with_again_and_raises_no_alarm(

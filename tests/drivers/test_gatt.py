@@ -22,6 +22,7 @@ from tests.drivers.ble_room import (
     CUFF_ADDRESS,
     FRAMES,
     OTHER_ADDRESS,
+    PATIENCE,
     START,
     Room,
     cuff,
@@ -166,6 +167,18 @@ async def test_device_bound_while_the_radio_runs_is_read(room: Room) -> None:
         bound[CUFF_ADDRESS] = cuff(sink)
         await until(lambda: bool(sink.recorded))
         assert radio.seen == ()
+
+
+async def test_device_bound_while_the_radio_scans_is_said_once_to_be_waited_for(
+    room: Room,
+) -> None:
+    sink, again, bound = MemorySink(), MemorySink(), dict[str, Bound]()
+    async with room.reading(bound):
+        await asyncio.sleep(1)
+        for each in (sink, again):
+            bound[CUFF_ADDRESS] = cuff(each)
+            await asyncio.sleep(2 * PATIENCE.look)
+            assert each.reports == [("waiting", "")]
 
 
 async def test_device_of_other_services_is_not_shown(room: Room) -> None:

@@ -207,7 +207,7 @@ async def test_adapter_that_is_not_there_is_a_state(
     sink = MemorySink()
     with pytest.raises(Unavailable, match=sentence):
         await Radio(scanner_backend=Scanner).run({CUFF_ADDRESS: cuff(sink)})
-    assert sink.reports == [("waiting", ""), ("unavailable", f"Bluetooth: {sentence}")]
+    assert sink.reports == [("unavailable", f"Bluetooth: {sentence}")]
 
 
 async def test_system_without_bluetooth_service_is_a_state(
