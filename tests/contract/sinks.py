@@ -39,6 +39,11 @@ class MemorySink:
     begun: list[str] = field(default_factory=list)
     answering: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def state(self) -> str:
+        """What was reported last; empty before anything was."""
+        return self.reports[-1][0] if self.reports else ""
+
     async def keep(self, frame: RawFrame) -> int:
         await self._turn("keep")
         self.kept.append(frame)

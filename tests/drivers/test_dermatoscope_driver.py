@@ -164,7 +164,7 @@ async def test_camera_plugged_in_again_is_read_again_by_the_same_driver() -> Non
             await run
         await stream.plug()
         again = asyncio.create_task(driver.run(await CameraLink.open(stream.url), sink))
-        await until(lambda: sink.reports[-1][0] in {"waiting", "connected"})
+        await until(lambda: sink.state in {"waiting", "connected"})
         await driver.snapshot()
         again.cancel()
         await asyncio.wait({again})

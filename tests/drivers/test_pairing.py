@@ -91,7 +91,7 @@ async def test_device_that_demands_a_bond_is_read_after_a_person_has_paired_it(
     device, sink = await room.device(JUST_WORKS), MemorySink()
     async with room.reading({CUFF_ADDRESS: cuff(sink)}, stack) as radio:
         await device.measure(FRAMES[0])
-        await until(lambda: sink.reports[-1][0] == "needs-pairing")
+        await until(lambda: sink.state == "needs-pairing")
         assert f"qafila devices pair {CUFF_ADDRESS}" in sink.reports[-1][1]
         assert sink.recorded == []
         assert not await stack.bonded(CUFF_ADDRESS)
@@ -118,7 +118,7 @@ async def test_subscription_that_hangs_since_a_pairing_was_refused_asks_for_a_pe
     radio = room.radio(replace(PATIENCE, connect=1.0), stack)
     run = asyncio.create_task(radio.run({CUFF_ADDRESS: cuff(sink)}))
     await device.measure(FRAMES[0])
-    await until(lambda: bool(sink.reports) and sink.reports[-1][0] == "needs-pairing")
+    await until(lambda: sink.state == "needs-pairing")
     assert device.visits == 1
     run.cancel()
     await asyncio.gather(run, return_exceptions=True)
@@ -354,7 +354,7 @@ async def test_stale_bond_that_needs_a_passkey_asks_for_a_person_and_is_left_alo
         await paired(room, radio, device, lambda: shown_by(device))
         device.forget()
         await device.measure(FRAMES[0])
-        await until(lambda: sink.reports[-1][0] == "needs-pairing")
+        await until(lambda: sink.state == "needs-pairing")
         visits = device.visits
         other, heard = await room.device(address=OTHER_ADDRESS), MemorySink()
         radio._bound[OTHER_ADDRESS] = cuff(heard)  # type: ignore[index] # it is a dict
