@@ -136,6 +136,7 @@ class Radio:
         scanner = BleakScanner(self._callers.hear, backend=self._scanner_backend, bluez=options)
         while True:
             sighting = await self._next(scanner)
+            self._await()  # of what was bound just now: after its visit there is more to say
             if wanted := self._callers.pairing(sighting.address):
                 await self._pair(sighting, wanted)
             else:

@@ -102,7 +102,7 @@ async def test_adapter_that_recovers_is_scanned_with_again_and_raises_no_alarm(
     run = asyncio.create_task(recovering.run())
     try:
         await until(lambda: "powered True" in world.said and world.said[-1] == "scan")
-        await until(lambda: sink.state == "waiting")
+        await until(lambda: sink.reports[-1:] == [("waiting", "")])
     finally:
         await stopped(run)
     assert figures(store.reader, "centre")["alarms"] == []
@@ -136,7 +136,7 @@ async def test_adapter_that_returns_under_another_number_is_scanned_with_again(
         world.adapter("hci0", "AA:00:00:00:00:77")
         world.adapter("hci1", "AA:00:00:00:00:01")
         await until(lambda: world.scanned_by == "hci1")
-        await until(lambda: sink.state == "waiting")
+        await until(lambda: sink.reports[-1:] == [("waiting", "")])
         asked = len(world.said)
         await asyncio.sleep(0.1)
     finally:

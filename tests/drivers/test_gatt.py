@@ -12,6 +12,7 @@ import pytest
 from bleak import BleakClient, BleakScanner
 
 from drivers.card import build
+from drivers.errors import Unavailable
 from drivers.lab.gatt_peripheral import CUFF, THERMOMETER, Ending, Identity, Model
 from drivers.links.callers import Callers, Patience, Seen
 from drivers.links.gatt import Bound
@@ -70,7 +71,7 @@ async def test_whole_memory_of_a_cuff_is_read_in_one_visit(room: Room) -> None:
     async with room.reading({CUFF_ADDRESS: cuff(sink)}):
         await device.advertise()
         await until(lambda: len(sink.recorded) == len(FRAMES))
-        await until(lambda: sink.state == "waiting")
+        await until(lambda: sink.reports[-1:] == [("waiting", "")])
     assert [reading.raw for reading in sink.recorded] == FRAMES == device.confirmed
     assert device.visits == 1
     assert [state for state, _ in sink.reports] == ["waiting", "connected", "waiting"]
@@ -179,6 +180,24 @@ async def test_device_bound_while_the_radio_scans_is_said_once_to_be_waited_for(
             bound[CUFF_ADDRESS] = cuff(each)
             await asyncio.sleep(2 * PATIENCE.look)
             assert each.reports == [("waiting", "")]
+
+
+async def test_what_the_first_visit_of_a_device_bound_just_now_said_is_left_to_stand(
+    room: Room,
+) -> None:
+    async def refuse(_: object) -> None:
+        raise Unavailable("cuff", "it went away")
+
+    device, sink, bound = await room.device(), MemorySink(), dict[str, Bound]()
+    room.on_connect = refuse
+    async with room.reading(bound):
+        await device.measure(FRAMES[0])
+        await asyncio.sleep(1)
+        bound[CUFF_ADDRESS] = cuff(sink)
+        await until(lambda: sink.state == "unavailable")
+        await asyncio.sleep(PATIENCE.look / 2)
+    assert [state for state, _ in sink.reports[:2]] == ["waiting", "unavailable"]
+    assert {state for state, _ in sink.reports[1:]} == {"unavailable"}
 
 
 async def test_device_of_other_services_is_not_shown(room: Room) -> None:
